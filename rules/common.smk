@@ -1,0 +1,52 @@
+"""The validated configuration and the helpers that turn it into parameters of rules; nothing here computes."""
+
+import functools
+
+from specdm import config as specdm_config
+from specdm.errors import UserError
+from specdm.stages import stage_version
+from snakemake.exceptions import WorkflowError
+
+try:
+    CONFIG = specdm_config.validate(config)
+except UserError as error:
+    raise WorkflowError(f"configuration: {error}") from None
+
+RESULTS = CONFIG.results
+PATCH_FILES = ("images.npy", "masks.npy", "index.parquet", "meta.json")
+MODEL_FILES = ("weights.safetensors", "config.json", "history.csv")
+
+
+def names(values):
+    """A wildcard's alternatives; never matching when there are none."""
+    return "|".join(sorted(values)) or "(?!)"
+
+
+wildcard_constraints:
+    dataset=names(CONFIG.datasets),
+    method=names(CONFIG.methods),
+    network=names({n for d in CONFIG.datasets.values() for n in d.networks}),
+    regime=names({r for d in CONFIG.datasets.values() for r in d.regimes}),
+    seed=r"\d+",
+
+
+def of_origin(origin):
+    """Names of the data sets whose raw files come from `origin`, as a wildcard constraint."""
+    return names(name for name, dataset in CONFIG.datasets.items() if dataset.origin == origin)
+
+
+@functools.cache
+def method_of(dataset, method):
+    return CONFIG.method(dataset, method)
+
+
+def settings(pick):
+    """A params function: the section that pick(wildcards) returns, as JSON for --settings.
+
+    Only this text decides whether a stage reruns, so a data set's or method's settings never touch the others.
+    """
+    return lambda wildcards: pick(wildcards).model_dump_json()
+
+
+def trained_part(part):
+    return settings(lambda wc: getattr(method_of(wc.dataset, wc.method), part))

@@ -1,0 +1,85 @@
+"""Raw files and patch sets."""
+
+
+rule download:
+    """Fetch a benchmark data set (resumable); its marker file says that the raw files are complete."""
+    output:
+        f"{RESULTS}/raw/{{dataset}}/download.json",
+    log:
+        f"{RESULTS}/logs/download/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=of_origin("download"),
+    resources:
+        runtime=720,
+        mem_mb=2000,
+    params:
+        source=lambda wc: CONFIG.datasets[wc.dataset].source,
+        raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
+    conda:
+        "../envs/specdm.yaml"
+    retries: 2
+    message:
+        "Downloading {wildcards.dataset} into {params.raw}"
+    shell:
+        "python -m specdm download {params.source} --out {params.raw:q} --table {workflow.basedir:q}/config/datasets.csv > {log} 2>&1"
+        " && cp {params.raw:q}/download.json {output}"
+
+
+rule simulate:
+    """Write a simulated landscape as raw files, in place of a download."""
+    output:
+        f"{RESULTS}/raw/{{dataset}}/simulate.json",
+    log:
+        f"{RESULTS}/logs/simulate/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=of_origin("simulate"),
+    resources:
+        runtime=30,
+        mem_mb=4000,
+    params:
+        source=lambda wc: CONFIG.datasets[wc.dataset].source,
+        raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
+        settings=settings(lambda wc: CONFIG.datasets[wc.dataset].simulate),
+        seed=CONFIG.seed,
+        version=stage_version("prepare"),
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Simulating raw files of {wildcards.dataset}"
+    shell:
+        "python -m specdm simulate --source {params.source} --out {params.raw:q} --settings {params.settings:q}"
+        " --seed {params.seed} > {log} 2>&1 && cp {params.raw:q}/simulate.json {output}"
+
+
+def raw_marker(wildcards):
+    origin = CONFIG.datasets[wildcards.dataset].origin
+    return [] if origin == "given" else f"{RESULTS}/raw/{wildcards.dataset}/{origin}.json"
+
+
+rule prepare:
+    """Cut raw files into a patch set: band selection, resampling, cleaning, splits."""
+    input:
+        raw_marker,
+    output:
+        multiext(f"{RESULTS}/patches/{{dataset}}/", *PATCH_FILES),
+    log:
+        f"{RESULTS}/logs/prepare/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/prepare/{{dataset}}.jsonl"
+    resources:
+        runtime=120,
+        mem_mb=4000,
+    params:
+        source=lambda wc: CONFIG.datasets[wc.dataset].source,
+        raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
+        out=f"{RESULTS}/patches/{{dataset}}",
+        settings=settings(lambda wc: CONFIG.datasets[wc.dataset].prepare),
+        seed=CONFIG.seed,
+        version=stage_version("prepare"),
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Cutting {wildcards.dataset} into patches"
+    shell:
+        "python -m specdm prepare --source {params.source} --name {wildcards.dataset} --raw {params.raw:q}"
+        " --out {params.out} --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

@@ -1,0 +1,33 @@
+"""Second stage: the joint latent diffusion model."""
+
+
+rule train_diffusion:
+    """Train the denoiser of a method on the joint latents of image and mask."""
+    input:
+        rules.encode.output,
+    output:
+        multiext(f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser/", *MODEL_FILES),
+    log:
+        f"{RESULTS}/logs/train_diffusion/{{dataset}}-{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_diffusion/{{dataset}}-{{method}}.jsonl"
+    threads: 8
+    resources:
+        gpu=1,
+        runtime=1440,
+        mem_mb=24000,
+    params:
+        latents=rules.encode.params.out,
+        out=f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser",
+        state=f"{RESULTS}/state/train_diffusion/{{dataset}}-{{method}}",
+        settings=trained_part("diffusion"),
+        seed=CONFIG.seed,
+        version=stage_version("train_diffusion"),
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Training the denoiser of {wildcards.method} on {wildcards.dataset}"
+    shell:
+        "exec python -m specdm train-diffusion --latents {params.latents} --out {params.out} --state {params.state}"
+        " --settings {params.settings:q} --seed {params.seed}"
+        " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"

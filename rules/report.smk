@@ -1,0 +1,81 @@
+"""Tables and the report, collected from metric files."""
+
+
+def downstream_metrics(wildcards):
+    return [
+        f"{RESULTS}/downstream/{name}/{network}/{regime}/seed{seed}/metrics.json"
+        for name, dataset in CONFIG.datasets.items()
+        for network in dataset.networks
+        for regime in dataset.regimes
+        for seed in CONFIG.seeds
+    ]
+
+
+def per_method(pattern):
+    return lambda wildcards: [
+        pattern.format(dataset=name, method=method)
+        for name, dataset in CONFIG.datasets.items()
+        for method in dataset.methods
+    ]
+
+
+rule downstream_table:
+    """Collect the downstream results: one row a data set, network and regime; and one row a seed."""
+    input:
+        metrics=downstream_metrics,
+        paper=workflow.source_path("../config/paper_results.csv"),
+    output:
+        table=f"{RESULTS}/tables/downstream.csv",
+        seeds=f"{RESULTS}/tables/downstream_seeds.csv",
+    log:
+        f"{RESULTS}/logs/downstream_table.log",
+    params:
+        version=stage_version("tabulate"),
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Collecting the downstream table"
+    shell:
+        "python -m specdm tabulate {input.metrics} --out {output.table} --out-seeds {output.seeds}"
+        " --paper {input.paper:q} > {log} 2>&1"
+
+
+rule synthesis_table:
+    """Collect the metrics of the synthetic sets: one row a data set and method."""
+    input:
+        per_method(f"{RESULTS}/metrics/{{dataset}}/{{method}}/synthesis.json"),
+    output:
+        f"{RESULTS}/tables/synthesis.csv",
+    log:
+        f"{RESULTS}/logs/synthesis_table.log",
+    params:
+        version=stage_version("tabulate"),
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Collecting the synthesis table"
+    shell:
+        "python -m specdm tabulate {input} --out {output} > {log} 2>&1"
+
+
+rule report:
+    """Write the page with tables and pictures."""
+    input:
+        downstream=rules.downstream_table.output.table,
+        synthesis=rules.synthesis_table.output[0],
+        pictures=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/samples.png"),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    params:
+        pictures=lambda wc, input: " ".join(f"--picture {path}" for path in input.pictures),
+        patches=" ".join(f"--patches {RESULTS}/patches/{name}" for name in CONFIG.datasets),
+        version=stage_version("report"),
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Writing the report"
+    shell:
+        "python -m specdm report --downstream {input.downstream} --synthesis {input.synthesis} --out {output}"
+        " {params.pictures} {params.patches} > {log} 2>&1"

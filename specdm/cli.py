@@ -1,0 +1,300 @@
+"""`specdm <verb>`: one verb a stage of the workflow. Heavy imports stand inside the commands, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from specdm.errors import TrainingPaused, UserError
+
+PAUSED = 75  # exit status that means: saved, the same command goes on
+
+app = typer.Typer(
+    help="Labelled multispectral training data from a joint latent diffusion model of image and mask.\n\n"
+    "The chain: simulate or download -> prepare -> train-autoencoder -> encode -> train-diffusion -> sample -> "
+    "evaluate; train-downstream on real, synthetic and mixed patches; tabulate -> report. "
+    "Snakemake runs it; every verb also works by itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Patches = Annotated[Path, typer.Option(help="folder of the patch set")]
+Out = Annotated[Path, typer.Option(help="what to write, complete or not at all")]
+State = Annotated[Path, typer.Option(help="folder of the resumable state, outside the outputs")]
+Settings = Annotated[
+    str, typer.Option(help="settings as JSON text or as a .json or .yaml file; missing keys: defaults")
+]
+Seed = Annotated[int, typer.Option(help="seed of all randomness")]
+MaxMinutes = Annotated[float, typer.Option(help="pause after this time with exit status 75; 0 = never")]
+ResumeOnly = Annotated[bool, typer.Option("--resume-only", help="refuse a state of other settings")]
+
+
+def _section(section, text: str):
+    """Read --settings as a section of the configuration."""
+    import yaml
+
+    from specdm import config
+
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        if not path.is_file():
+            raise UserError(f"--settings: {text} is neither JSON text nor a file: give one of them.")
+        text = path.read_text()
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"--settings cannot be read: {str(error).splitlines()[0]}.") from error
+    return config.parse_section(section, data)
+
+
+def _chosen(source: str, table: dict):
+    if source not in table:
+        raise UserError(f"--source: there is no {source!r}, choose one of {', '.join(table)}.")
+    return table[source]
+
+
+@app.command()
+def simulate(
+    source: Annotated[str, typer.Option(help="layout of the files: segmunich or oscd")],
+    out: Out,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> None:
+    """Write a simulated landscape as raw SegMunich or OSCD files."""
+    from specdm.settings import SimulatedOscd, SimulatedSegMunich
+    from specdm.stages.prepare import simulate_raw
+
+    section = _chosen(source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
+    simulate_raw(out, _section(section, settings), seed)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="data set: oscd or segmunich")],
+    out: Annotated[Path, typer.Option(help="folder of the raw files")],
+    from_dir: Annotated[Path | None, typer.Option(help="take files already fetched from this folder")] = None,
+    table: Annotated[Path, typer.Option(help="addresses, sizes, checksums, licences")] = Path("config/datasets.csv"),
+) -> None:
+    """Fetch a benchmark data set; the same command resumes."""
+    from specdm.sources.download import download as fetch
+
+    fetch(name, out, table=table, from_dir=from_dir)
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Option(help="layout of the raw files: segmunich or oscd")],
+    name: Annotated[str, typer.Option(help="name of the data set")],
+    raw: Annotated[Path, typer.Option(help="folder of the raw files")],
+    out: Out,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> None:
+    """Cut raw files into a patch set: band selection, resampling, cleaning, splits."""
+    from specdm.settings import OscdSettings, SegMunichSettings
+    from specdm.stages import prepare as stage
+
+    section = _chosen(source, {"segmunich": SegMunichSettings, "oscd": OscdSettings})
+    print("\n".join(stage.prepare(name, raw, out, _section(section, settings), seed)))
+
+
+@app.command()
+def train_autoencoder(
+    patches: Patches,
+    out: Out,
+    state: State,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    max_minutes: MaxMinutes = 0,
+    resume_only: ResumeOnly = False,
+) -> None:
+    """Train the two-stream (or single-stream) autoencoder."""
+    from specdm.settings import AutoencoderSettings
+    from specdm.stages.train_autoencoder import train_autoencoder as stage
+
+    stage(patches, out, state, _section(AutoencoderSettings, settings), seed, max_minutes, resume_only)
+
+
+@app.command()
+def encode(
+    patches: Patches,
+    autoencoder: Annotated[Path, typer.Option(help="folder of the trained autoencoder")],
+    out: Out,
+    augment: Annotated[str, typer.Option(help="views to encode: d4, flips or none")] = "d4",
+) -> None:
+    """Encode the training and validation patches once, in all views."""
+    from specdm.nn.views import VIEWS
+    from specdm.stages.encode import encode as stage
+
+    _chosen(augment, VIEWS)
+    stage(patches, autoencoder, out, augment)
+
+
+@app.command()
+def train_diffusion(
+    latents: Annotated[Path, typer.Option(help="folder of the encoded patches")],
+    out: Out,
+    state: State,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    max_minutes: MaxMinutes = 0,
+    resume_only: ResumeOnly = False,
+) -> None:
+    """Train the denoiser on the joint latents of image and mask."""
+    from specdm.settings import DiffusionSettings
+    from specdm.stages.train_diffusion import train_diffusion as stage
+
+    stage(latents, out, state, _section(DiffusionSettings, settings), seed, max_minutes, resume_only)
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Option(help="folder with autoencoder/ and denoiser/")],
+    out: Out,
+    state: State,
+    n: Annotated[int, typer.Option(help="patches to draw")],
+    name: Annotated[str, typer.Option(help="name of the synthetic set")] = "synthetic",
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> None:
+    """Draw a synthetic patch set."""
+    from specdm.settings import SamplingSettings
+    from specdm.stages.sample import sample as stage
+
+    stage(model, out, state, n, _section(SamplingSettings, settings), seed, name)
+
+
+@app.command()
+def train_teacher(
+    patches: Patches,
+    out: Out,
+    state: State,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    max_minutes: MaxMinutes = 0,
+    resume_only: ResumeOnly = False,
+) -> None:
+    """Train the judge of the samples on the whole real training split."""
+    from specdm.settings import TeacherSettings
+    from specdm.stages.train_teacher import train_teacher as stage
+
+    stage(patches, out, state, _section(TeacherSettings, settings), seed, max_minutes, resume_only)
+
+
+@app.command()
+def evaluate(
+    patches: Patches,
+    samples: Annotated[Path, typer.Option(help="folder of the synthetic patch set")],
+    autoencoder: Annotated[Path, typer.Option(help="folder of the trained autoencoder")],
+    teacher: Annotated[Path, typer.Option(help="folder of the trained judge")],
+    out: Out,
+    picture: Annotated[Path, typer.Option(help="PNG of real beside synthetic pairs")],
+    dataset: Annotated[str, typer.Option(help="name of the data set")],
+    method: Annotated[str, typer.Option(help="name of the generator")],
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> None:
+    """Measure synthetic patches against real ones."""
+    from specdm.settings import EvaluationSettings
+    from specdm.stages.evaluate import evaluate as stage
+
+    section = _section(EvaluationSettings, settings)
+    stage(patches, samples, autoencoder, teacher, out, picture, dataset, method, section, seed)
+
+
+@app.command()
+def train_downstream(
+    patches: Patches,
+    out: Out,
+    state: State,
+    network: Annotated[str, typer.Option(help="downstream network, for example segformer-b5")],
+    regime: Annotated[str, typer.Option(help='training set as JSON: {"real": 1, "synthetic": 5, "method": "specdm"}')],
+    n_real: Annotated[int, typer.Option(help="labelled patches")],
+    samples: Annotated[Path | None, typer.Option(help="folder of the synthetic patch set")] = None,
+    dataset: Annotated[str, typer.Option(help="name of the data set")] = "",
+    regime_name: Annotated[str, typer.Option(help="name of the regime")] = "",
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    subset_seed: Annotated[int, typer.Option(help="seed of the choice of labelled patches")] = 0,
+    max_minutes: MaxMinutes = 0,
+    resume_only: ResumeOnly = False,
+) -> None:
+    """Train a downstream network on real, synthetic or mixed patches and test it once."""
+    from specdm.settings import DownstreamSettings, Regime
+    from specdm.stages.train_downstream import train_downstream as stage
+
+    stage(
+        patches,
+        samples,
+        out,
+        state,
+        dataset,
+        network,
+        regime_name,
+        _section(Regime, regime),
+        n_real,
+        _section(DownstreamSettings, settings),
+        seed,
+        subset_seed,
+        max_minutes,
+        resume_only,
+    )
+
+
+@app.command()
+def tabulate(
+    metrics: Annotated[list[Path], typer.Argument(help="metric files (JSON)")],
+    out: Out,
+    out_seeds: Annotated[Path | None, typer.Option(help="also write downstream results per seed")] = None,
+    paper: Annotated[Path, typer.Option(help="the paper's figures")] = Path("config/paper_results.csv"),
+) -> None:
+    """Collect metric files into a table: of downstream results with --out-seeds, else of the synthesis."""
+    from specdm.stages import tabulate as stage
+
+    if out_seeds:
+        stage.downstream_tables(metrics, paper, out, out_seeds)
+    else:
+        stage.synthesis_table(metrics, out)
+
+
+@app.command()
+def report(
+    downstream: Annotated[Path, typer.Option(help="table of downstream results")],
+    synthesis: Annotated[Path, typer.Option(help="table of synthesis metrics")],
+    out: Out,
+    picture: Annotated[list[Path], typer.Option(help="sample pictures, <dataset>/<method>/samples.png")] = [],  # noqa: B006
+    patches: Annotated[list[Path], typer.Option(help="real patch sets")] = [],  # noqa: B006
+) -> None:
+    """Write one self-contained HTML page of a run."""
+    from specdm.stages.report import report as stage
+
+    stage(downstream, synthesis, picture, patches, out)
+
+
+@app.command()
+def schema(out: Out) -> None:
+    """Write the JSON schema of the configuration."""
+    from specdm import config, files
+
+    files.write_json(out, config.schema())
+
+
+def main() -> None:
+    """Run the command line: one sentence and exit status 1 for what a user can mend, 75 for a paused training."""
+    started = time.monotonic()
+    try:
+        app()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except TrainingPaused as pause:
+        print(pause, file=sys.stderr)
+        sys.exit(PAUSED)
+    except SystemExit as stop:
+        if stop.code in (0, None) and len(sys.argv) > 2 and "--help" not in sys.argv:
+            print(f"{sys.argv[1]} done in {time.monotonic() - started:.0f} s", flush=True)
+        raise

@@ -1,0 +1,247 @@
+"""The configuration as a whole: reading, inheritance of methods, validation, and errors of one sentence.
+
+`load` merges YAML files, resolves the inheritance of methods and validates the result before any job starts. An error
+is one sentence that names the key and the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import Field, model_validator
+
+from specdm import bands
+from specdm.errors import UserError
+from specdm.networks import NETWORKS
+from specdm.settings import (
+    DATASETS,
+    AnyDataset,
+    Dataset,
+    DownstreamSettings,
+    EvaluationSettings,
+    MethodSettings,
+    Name,
+    Section,
+)
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    results: str = Field("results", description="folder of everything that is computed")
+    seed: int = Field(0, ge=0, description="seed of the generators")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="seeds of the downstream trainings")
+    methods: dict[Name, MethodSettings] = Field(min_length=1, description="generators; `base` names one to start from")
+    datasets: dict[Name, AnyDataset] = Field(min_length=1, description="data sets")
+    downstream: DownstreamSettings = Field(DownstreamSettings(), description="downstream training")
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="measuring the samples")
+
+    def method(self, dataset: str, method: str) -> MethodSettings:
+        """Settings of a method on a data set, its overrides applied."""
+        overrides = self.datasets[dataset].method_overrides
+        return _validated(MethodSettings, merge(self.methods[method].model_dump(), overrides), ("method_overrides",))
+
+    def downstream_of(self, network: str) -> DownstreamSettings:
+        """Settings of the training of one network: the options of the others do not concern it."""
+        own = {name: options for name, options in self.downstream.options.items() if name == network}
+        return self.downstream.model_copy(update={"options": own})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        _check_names("downstream.options", self.downstream.options, NETWORKS)
+        for name, dataset in self.datasets.items():
+            _check_dataset(f"datasets.{name}", dataset, self.methods)
+            for method in dataset.methods:
+                try:
+                    settings = self.method(name, method)
+                except UserError as error:
+                    raise ValueError(f"datasets.{name}.{error}".rstrip(".")) from error
+                _check_sizes(name, method, dataset.prepare.patch_px, settings)
+        return self
+
+
+def _check_names(key: str, names: Iterable[str], valid: Iterable[str]) -> None:
+    for name in names:
+        if name not in valid:
+            raise ValueError(f"{key}: there is no {name!r}, did you mean {_nearest(name, valid)!r}?")
+
+
+def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
+    """Refuse names that do not exist, networks of the other task, and impossible patches."""
+    _check_names(f"{key}.methods", dataset.methods, methods)
+    _check_names(f"{key}.networks", dataset.networks, NETWORKS)
+    for network in dataset.networks:
+        if NETWORKS[network] != dataset.task:
+            raise ValueError(f"{key}.networks: {network} solves {NETWORKS[network]}, this data set is {dataset.task}")
+    for name, regime in dataset.regimes.items():
+        if regime.synthetic:
+            _check_names(f"{key}.regimes.{name}.method", [regime.method], dataset.methods)
+    try:
+        bands.resolve(dataset.prepare.bands)
+    except UserError as error:
+        raise ValueError(f"{key}.prepare.bands: {error}".rstrip(".")) from error
+    if dataset.prepare.patch_px % 32:
+        raise ValueError(
+            f"{key}.prepare.patch_px: {dataset.prepare.patch_px} is not a multiple of 32, which the networks "
+            f"{', '.join(dataset.networks)} need"
+        )
+
+
+def _check_sizes(dataset: str, method: str, patch_px: int, settings: MethodSettings) -> None:
+    factor = settings.autoencoder.image.downsampling
+    halvings = 2 ** (len(settings.diffusion.unet.multipliers) - 1)
+    if patch_px % (factor * halvings):
+        raise ValueError(
+            f"datasets.{dataset}.prepare.patch_px: {patch_px} px cannot be halved as often as the autoencoder "
+            f"(factor {factor}) and the U-Net (factor {halvings}) of the method {method} do: use a multiple of "
+            f"{factor * halvings}"
+        )
+
+
+def merge(base: dict, over: dict) -> dict:
+    """Deep merge of two plain mappings: values of `over` win, nested mappings are merged key by key."""
+    merged = copy.deepcopy(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else copy.deepcopy(value)
+    return merged
+
+
+def load(paths: Sequence[Path | str]) -> Config:
+    """Read YAML files, later ones over earlier ones, and validate.
+
+    Raises:
+        UserError: for unreadable YAML or any invalid setting.
+    """
+    raw: dict = {}
+    for path in paths:
+        try:
+            part = yaml.safe_load(Path(path).read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
+        raw = merge(raw, part or {})
+    return validate(raw)
+
+
+def validate(raw: dict) -> Config:
+    """Validate a raw mapping as the configuration.
+
+    Raises:
+        UserError: one sentence naming the key and the nearest valid one.
+    """
+    raw = _without_null_names(raw)
+    if isinstance(raw.get("methods"), dict):
+        raw["methods"] = {name: _inherit(raw["methods"], name, ()) for name in raw["methods"]}
+    return _validated(Config, raw, ())
+
+
+def _without_null_names(raw: dict) -> dict:
+    """Leave out methods, data sets and regimes that are set to null: how a file drops what another one lists."""
+    raw = copy.deepcopy(raw)
+    datasets = raw.get("datasets")
+    tables = [raw.get("methods"), datasets]
+    if isinstance(datasets, dict):
+        tables += [d.get("regimes") for d in datasets.values() if isinstance(d, dict)]
+    for table in tables:
+        if isinstance(table, dict):
+            for name in [name for name, value in table.items() if value is None]:
+                del table[name]
+    return raw
+
+
+def parse_section(section: type[Section], data: dict) -> Section:
+    """Validate one section by itself, as the command line receives it.
+
+    Raises:
+        UserError: one sentence naming the key.
+    """
+    return _validated(section, data, ())
+
+
+def _inherit(methods: dict, name: str, seen: tuple[str, ...]) -> dict:
+    own = dict(methods[name] or {})
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    if base in seen or base == name or base not in methods:
+        others = [m for m in methods if m != name]
+        raise UserError(f"methods.{name}.base: {base!r} is no other method, did you mean {_nearest(base, others)!r}?")
+    return merge(_inherit(methods, base, (*seen, name)), own)
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    valid = list(valid)
+    return (difflib.get_close_matches(str(name), valid, n=1, cutoff=0) or valid or ["nothing"])[0]
+
+
+def _validated(section: type[Section], data: dict, where: tuple[str, ...]) -> Any:
+    try:
+        return section.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise UserError(_sentence(section, error, where)) from None
+
+
+def _sentence(section: type[Section], error: pydantic.ValidationError, where: tuple[str, ...]) -> str:
+    """The first problem of a validation error as one sentence."""
+    # An unknown key explains a missing one, so it is told first.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    loc = [str(part) for part in first["loc"]]
+    valid_keys = _keys_at(section, loc[:-1])
+    if len(loc) > 3 and loc[0] == "datasets":
+        del loc[2]  # pydantic inserts the value of `source` there
+    key = ".".join([*where, *loc]) or "the configuration"
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    match first["type"]:
+        case "extra_forbidden":
+            return f"{key}: there is no such key, did you mean {_nearest(loc[-1], valid_keys)!r}?"
+        case "missing":
+            return f"{key}: this key is required and missing."
+        case "union_tag_invalid" | "union_tag_not_found":
+            return f"{key}.source: the source must be one of {', '.join(DATASETS)}."
+        case "value_error":
+            sentence = f"{key}: {message}" if loc or where else message
+            return sentence if sentence.endswith("?") else f"{sentence}."
+    return f"{key}: {message} (got {first['input']!r})."
+
+
+def _keys_at(section: Any, loc: Sequence[str]) -> list[str]:
+    """Valid keys of the section that the path `loc` leads to, starting from `section`."""
+    annotation: Any = section
+    for part in loc:
+        if typing.get_origin(annotation) in (dict, tuple):  # part is the name or the position of an entry
+            annotation = [a for a in typing.get_args(annotation) if a is not Ellipsis][-1]
+        elif not _is_section(annotation) and part in DATASETS:  # part is the value of `source`
+            annotation = DATASETS[part]
+        else:
+            fields = getattr(_section_in(annotation), "model_fields", {})
+            annotation = fields[part].annotation if part in fields else None
+    return list(getattr(_section_in(annotation), "model_fields", {}))
+
+
+def _is_section(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Section)
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The section itself, or the first one named within an annotation such as Section | None."""
+    if _is_section(annotation):
+        return annotation
+    return next((s for a in typing.get_args(annotation) if (s := _section_in(a)) is not None), None)
+
+
+def schema() -> dict:
+    """JSON schema of the configuration files, for editors and for reference."""
+    raw = Config.model_json_schema()
+    # In a file a method may start from another one; the key disappears when the file is read.
+    raw["$defs"]["MethodSettings"]["properties"]["base"] = {
+        "type": "string",
+        "description": "another method whose settings this one starts from",
+    }
+    return raw

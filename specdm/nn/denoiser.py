@@ -1,0 +1,96 @@
+"""The denoiser: a time-conditioned U-Net over the joint latent (paper Sec. 3.2), and the spec that builds it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from specdm.errors import UserError
+from specdm.nn import backbones
+
+
+@dataclass(frozen=True)
+class DenoiserSpec:
+    """All that is needed to build a Denoiser.
+
+    latent_channels: Z, the channels of the joint latent; latent_size: its side in pixels, a multiple of
+    2^(levels - 1). Level i works at latent_size / 2^i with width * multipliers[i] channels and has self-attention
+    where attention_levels[i]; head_dim is the width of one head. resnet_updown: resample inside residual blocks;
+    scale_shift: time enters as scale and shift of the norm (both as in LDM's lsun_churches config).
+    """
+
+    latent_channels: int
+    latent_size: int
+    width: int
+    multipliers: tuple[int, ...]
+    attention_levels: tuple[bool, ...]
+    layers: int = 2
+    head_dim: int = 32
+    norm_groups: int = 32
+    dropout: float = 0.0
+    resnet_updown: bool = False
+    scale_shift: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))
+        object.__setattr__(self, "attention_levels", tuple(self.attention_levels))
+        levels = len(self.multipliers)
+        if len(self.attention_levels) != levels:
+            raise UserError(
+                f"denoiser: {len(self.attention_levels)} attention_levels for {levels} multipliers; give one a level."
+            )
+        if self.latent_size % 2 ** (levels - 1):
+            raise UserError(
+                f"denoiser: a latent of {self.latent_size} pixels does not divide by {2 ** (levels - 1)}; "
+                "use fewer multipliers or another patch size."
+            )
+        for channels, attention in zip((self.width * m for m in self.multipliers), self.attention_levels, strict=True):
+            if channels % self.norm_groups:
+                raise UserError(
+                    f"denoiser: a level of {channels} channels does not divide into {self.norm_groups} norm groups; "
+                    "choose a width that is a multiple of norm_groups, or fewer groups."
+                )
+            if attention and channels % self.head_dim:
+                raise UserError(
+                    f"denoiser: a level of {channels} channels does not divide into heads of {self.head_dim}; "
+                    "choose a head_dim that divides every level with attention."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` is the inverse."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> DenoiserSpec:
+        """Inverse of `to_dict`; unknown or missing keys are a UserError."""
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise UserError(f"denoiser settings do not fit this version of specdm: {error}.") from error
+
+
+class Denoiser(nn.Module):
+    """Predicts v or the noise (whatever the schedule says) from a noisy latent and its training step."""
+
+    def __init__(self, spec: DenoiserSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.unet = backbones.unet(
+            spec.latent_channels,
+            spec.latent_size,
+            spec.width,
+            spec.multipliers,
+            spec.attention_levels,
+            spec.layers,
+            spec.head_dim,
+            spec.norm_groups,
+            spec.dropout,
+            spec.resnet_updown,
+            spec.scale_shift,
+        )
+
+    def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
+        """Prediction (N, Z, h, w) for z_t (N, Z, h, w) at integer steps t (N,), each 0..n_steps-1."""
+        return self.unet(z_t, t).sample

@@ -1,0 +1,203 @@
+"""Diffusion on latents: noise schedule, what the denoiser learns, its loss, and sampling (paper Sec. 3.2, Eq. 3-4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from specdm.errors import UserError
+from specdm.nn import backbones
+
+Denoise = Callable[[Tensor, Tensor], Tensor]  # (z_t (N,Z,h,w), t (N,) int64) -> prediction (N,Z,h,w)
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Variance-preserving schedule z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) noise, t = 0..n_steps-1.
+
+    kind "scaled_linear" is linear in sqrt(beta): what LDM's code calls "linear", with the paper's 0.0015 to 0.0155;
+    "linear" is the plain ramp. zero_terminal_snr rescales so that the last step is pure noise (arXiv 2305.08891),
+    which only the v prediction can learn. prediction: what the denoiser returns, see `target`.
+    """
+
+    n_steps: int = 1000  # ASSUME: the number is lost in the paper's text; LDM uses 1000 everywhere
+    beta_start: float = 0.0015
+    beta_end: float = 0.0155
+    kind: Literal["scaled_linear", "linear"] = "scaled_linear"  # ASSUME: the paper says "linear" and follows LDM
+    zero_terminal_snr: bool = False
+    prediction: Literal["v", "epsilon"] = "v"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("scaled_linear", "linear"):
+            raise UserError(f"schedule: kind must be 'scaled_linear' or 'linear', not {self.kind!r}.")
+        if self.prediction not in ("v", "epsilon"):
+            raise UserError(f"schedule: prediction must be 'v' or 'epsilon', not {self.prediction!r}.")
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            raise UserError(
+                "schedule: zero_terminal_snr leaves no signal in the last step, from which noise cannot be told apart; "
+                "use prediction 'v' or switch it off."
+            )
+
+
+# beta_t = (sqrt(b0) + t/(T-1) (sqrt(b1) - sqrt(b0)))^2,   abar_t = prod_{s<=t} (1 - beta_s)
+@lru_cache(maxsize=16)
+def alpha_bar(schedule: NoiseSchedule) -> Tensor:
+    """abar_t, the share of signal variance left at step t: float64 (n_steps,), falling; treat it as read-only."""
+    start, end = schedule.beta_start, schedule.beta_end
+    if schedule.kind == "scaled_linear":
+        beta = torch.linspace(start**0.5, end**0.5, schedule.n_steps, dtype=torch.float64, device="cpu").square()
+    else:
+        beta = torch.linspace(start, end, schedule.n_steps, dtype=torch.float64, device="cpu")
+    signal = (1 - beta).cumprod(0).sqrt()
+    if schedule.zero_terminal_snr:  # arXiv 2305.08891, algorithm 1: shift the last to 0, keep the first
+        signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+    return signal.square()
+
+
+# z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) e
+def add_noise(z0: Tensor, t: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """Noisy latents (N, Z, h, w) of clean ones at steps t (N,) with standard normal noise, float32 (paper Eq. 3)."""
+    signal, sigma = _signal_sigma(t, schedule)
+    return signal * z0.float() + sigma * noise.float()
+
+
+# v = sqrt(abar_t) e - sqrt(1 - abar_t) z_0    or    e
+def target(z0: Tensor, t: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """What the denoiser should return at z_t: v (arXiv 2202.00512, App. D) or the noise; float32 (N, Z, h, w)."""
+    if schedule.prediction == "epsilon":
+        return noise.float()
+    signal, sigma = _signal_sigma(t, schedule)
+    return signal * noise.float() - sigma * z0.float()
+
+
+# z_0 = sqrt(abar_t) z_t - sqrt(1 - abar_t) v    or    (z_t - sqrt(1 - abar_t) e) / sqrt(abar_t)
+def to_x0(prediction: Tensor, z_t: Tensor, t: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """The clean latent (N, Z, h, w) that a prediction at z_t stands for, float32."""
+    signal, sigma = _signal_sigma(t, schedule)
+    if schedule.prediction == "epsilon":
+        return (z_t.float() - sigma * prediction.float()) / signal
+    return signal * z_t.float() - sigma * prediction.float()
+
+
+# w_t = min(SNR, g) / (SNR + 1) for v,   min(SNR, g) / SNR for the noise,   SNR = abar / (1 - abar)
+def loss_weights(schedule: NoiseSchedule, weighting: Literal["none", "min_snr"] = "none", gamma: float = 5.0) -> Tensor:
+    """Weight of each step in the loss, float64 (n_steps,): ones, or min-SNR-gamma (arXiv 2303.09556).
+
+    The v form is the noise form seen through z_0: both weigh the squared error of z_0 by min(SNR, gamma). It goes to
+    0 with the SNR, so together with zero_terminal_snr the first sampling steps are hardly trained: prefer "none" there.
+    """
+    if weighting not in ("none", "min_snr"):
+        raise UserError(f"diffusion loss: weighting must be 'none' or 'min_snr', not {weighting!r}.")
+    abar = alpha_bar(schedule)
+    if weighting == "none":
+        return torch.ones_like(abar)
+    snr = abar / (1 - abar)
+    return snr.clamp_max(gamma) / (snr + 1 if schedule.prediction == "v" else snr)
+
+
+def sample_losses(
+    denoise: Denoise,
+    z0: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    schedule: NoiseSchedule,
+    weighting: Literal["none", "min_snr"] = "none",
+    norm: Literal["l1", "l2"] = "l2",
+    gamma: float = 5.0,
+) -> Tensor:
+    """Loss of every sample, float32 (N,): the mean over its latent values of |prediction - target| or its square.
+
+    With fixed t and noise these are comparable between checkpoints: the held-out loss. Paper Eq. 4.
+    """
+    if norm not in ("l1", "l2"):
+        raise UserError(f"diffusion loss: norm must be 'l1' or 'l2', not {norm!r}.")
+    error = denoise(add_noise(z0, t, noise, schedule), t).float() - target(z0, t, noise, schedule)
+    values = (error.abs() if norm == "l1" else error.square()).flatten(1).mean(1)
+    return values * loss_weights(schedule, weighting, gamma).float().to(t.device)[t]
+
+
+def diffusion_loss(
+    denoise: Denoise,
+    z0: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    schedule: NoiseSchedule,
+    weighting: Literal["none", "min_snr"] = "none",
+    norm: Literal["l1", "l2"] = "l2",
+    gamma: float = 5.0,
+) -> Tensor:
+    """Mean of `sample_losses` over the batch, a float32 scalar."""
+    return sample_losses(denoise, z0, t, noise, schedule, weighting, norm, gamma).mean()
+
+
+def sampling_steps(n_train_steps: int, n_steps: int) -> list[int]:
+    """Descending training steps that a sampler of n_steps visits: evenly spaced, from the last trained one down."""
+    if not 1 <= n_steps <= n_train_steps:
+        raise UserError(f"sampling: the number of steps must be 1 to {n_train_steps}, not {n_steps}.")
+    return [(2 * k * n_train_steps + n_steps) // (2 * n_steps) - 1 for k in range(n_steps, 0, -1)]
+
+
+@torch.no_grad()
+def sample_latents(
+    denoise: Denoise,
+    noise: Tensor,
+    schedule: NoiseSchedule,
+    sampler: Literal["ddpm", "ddim", "dpm++"] = "dpm++",
+    n_steps: int = 25,
+    step_noise: Callable[[int], Tensor] | None = None,
+) -> Tensor:
+    """Clean latents (N, Z, h, w), float32, from standard normal noise of that shape; nothing is ever clipped.
+
+    `ddim` and `dpm++` are functions of the noise alone. `ddpm` also calls step_noise(i) for standard normal noise of
+    the same shape after step i = 0..n_steps-2, so a sample keeps its own randomness in any batch. UserError for an
+    unknown sampler, a step count out of range, or `ddpm` without step_noise.
+    """
+    if sampler not in backbones.SAMPLERS:
+        raise UserError(f"sampling: unknown sampler {sampler!r}; choose one of {', '.join(backbones.SAMPLERS)}.")
+    if sampler == "ddpm" and step_noise is None:
+        raise UserError("sampling: the ddpm sampler draws noise at every step; pass step_noise.")
+    steps = sampling_steps(schedule.n_steps, n_steps)
+    solver = backbones.scheduler(
+        sampler,
+        steps,
+        schedule.n_steps,
+        schedule.beta_start,
+        schedule.beta_end,
+        schedule.kind,
+        schedule.zero_terminal_snr,
+        schedule.prediction,
+    )
+    z = noise.float()
+    for i, step in enumerate(steps):
+        prediction = denoise(z, torch.full((z.shape[0],), step, device=z.device)).float()
+        fresh = None
+        if sampler == "ddpm":  # the last step lands on clean data and needs none
+            fresh = step_noise(i).to(z) if i + 1 < n_steps else torch.zeros_like(z)
+        z = solver.step(prediction, step, z, variance_noise=fresh).prev_sample
+    return z
+
+
+def sample_noise(seed: int, indices: Sequence[int], shape: Sequence[int], draw: int = 0) -> Tensor:
+    """Standard normal noise (N, *shape), float32 on the CPU; row k depends only on (seed, indices[k], draw) and shape.
+
+    Draw 0 is the start of sampling; `lambda i: sample_noise(seed, indices, shape, i + 1)` serves as step_noise.
+    """
+    rows = []
+    for index in indices:
+        digest = hashlib.sha256(f"specdm noise {seed} {index} {draw}".encode()).digest()
+        generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+        rows.append(torch.randn(tuple(shape), generator=generator, device="cpu"))
+    return torch.stack(rows)
+
+
+def _signal_sigma(t: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
+    """sqrt(abar_t) and sqrt(1 - abar_t), each float32 (N, 1, 1, 1) on the device of t."""
+    abar = alpha_bar(schedule)
+    both = torch.stack([abar.sqrt(), (1 - abar).sqrt()]).float().to(t.device)[:, t]  # 2 N
+    return both[0].view(-1, 1, 1, 1), both[1].view(-1, 1, 1, 1)

@@ -1,0 +1,112 @@
+"""Georeferenced rasters and vectors: the only door to rasterio and geopandas."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specdm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Pixels (C,H,W) in the file's type, with its CRS text and affine coefficients (empty without georeference)."""
+
+    pixels: np.ndarray
+    crs: str
+    transform: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie: its size in pixels, CRS text and affine coefficients (empty without)."""
+
+    height: int
+    width: int
+    crs: str
+    transform: tuple[float, ...]
+
+
+def read(path: Path) -> Raster:
+    """Read a whole raster file; single-band pages of a multi-page TIFF are stacked on the first axis.
+
+    Raises:
+        UserError: when it is missing, damaged or truncated.
+    """
+    with _open(path) as source:
+        pixels = source.read()
+        if source.count == 1 and len(source.subdatasets) > 1:
+            pixels = np.concatenate([_read_page(page) for page in source.subdatasets])
+        grid = _grid(source)
+        return Raster(pixels, grid.crs, grid.transform)
+
+
+def read_grid(path: Path) -> Grid:
+    """Read only the header of a raster file; errors as in `read`."""
+    with _open(path) as source:
+        return _grid(source)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator:
+    import rasterio
+
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: check the folder and the file name.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                yield source
+    except rasterio.errors.RasterioError as error:
+        raise UserError(f"{path} cannot be read, it is damaged or not a raster: fetch it again.") from error
+
+
+def _read_page(address: str) -> np.ndarray:
+    import rasterio
+
+    with rasterio.open(address) as page:
+        return page.read()
+
+
+def _grid(source) -> Grid:
+    placed = source.crs is not None and not source.transform.is_identity
+    transform = tuple(source.transform)[:6] if placed else ()
+    return Grid(source.height, source.width, source.crs.to_string() if placed else "", transform)
+
+
+def write(path: Path, pixels: np.ndarray, crs: str = "", transform: tuple[float, ...] = (), **options) -> None:
+    """Write pixels (C,H,W) as a DEFLATE-compressed GeoTIFF; `options` go to rasterio's writer."""
+    import rasterio
+
+    profile = {"driver": "GTiff", "count": pixels.shape[0], "height": pixels.shape[1], "width": pixels.shape[2]}
+    if crs:
+        profile |= {"crs": crs, "transform": rasterio.Affine(*transform)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", dtype=pixels.dtype, compress="deflate", **profile, **options) as target:
+            target.write(pixels)
+
+
+def write_geoparquet(index, size: tuple[int, int], path: Path) -> None:
+    """Write a patch index as GeoParquet with each patch's outline in WGS 84 (patches without a location: none)."""
+    import geopandas
+    import rasterio.warp
+    from shapely.geometry import box
+
+    h, w = size
+    outlines = []
+    for crs, transform in zip(index["crs"], index["transform"], strict=True):
+        if not crs:
+            outlines.append(None)
+            continue
+        a, _, c, _, e, f = transform
+        west, east = sorted((c, c + a * w))
+        south, north = sorted((f, f + e * h))
+        outlines.append(box(*rasterio.warp.transform_bounds(crs, "EPSG:4326", west, south, east, north)))
+    geopandas.GeoDataFrame(index, geometry=outlines, crs="EPSG:4326").to_parquet(path, index=False)

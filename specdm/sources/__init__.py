@@ -1,0 +1,1 @@
+"""Raw data -> patch sets; one module a data set."""

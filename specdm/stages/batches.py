@@ -1,0 +1,98 @@
+"""Patches on their way to a network: gathered, converted to standardised reflectance, moved to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from specdm.errors import UserError
+from specdm.nn.views import VIEWS, each_view
+from specdm.patches import Normaliser, PatchMeta, PatchSet, to_reflectance, valid_pixels
+from specdm.randomness import batch_positions, numpy_generator
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Standardised images (N,T,C,H,W) float32, masks (N,H,W) int64 with 255 = ignore, valid (N,T,H,W) bool."""
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    valid: torch.Tensor
+
+
+class Mixture:
+    """Chosen patches of one or two patch sets as one list: no copies, only positions.
+
+    Args:
+        parts: pairs of a patch set and the positions taken from it.
+
+    Raises:
+        UserError: when the sets differ in bands, level, classes or patch size.
+    """
+
+    def __init__(self, parts: Sequence[tuple[PatchSet, np.ndarray]]):
+        self.sets = [patches for patches, _ in parts]
+        self.part = np.repeat(np.arange(len(parts)), [len(positions) for _, positions in parts])
+        self.positions = np.concatenate([np.asarray(positions, np.int64) for _, positions in parts])
+        for other in self.sets[1:]:
+            _require_alike(self.sets[0], other)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def ids(self) -> list[str]:
+        """Patch ids in order."""
+        return [self.sets[k].index["id"].iloc[p] for k, p in zip(self.part, self.positions, strict=True)]
+
+    def batch(
+        self, rows: np.ndarray, normaliser: Normaliser, device: torch.device, views: np.ndarray | None = None
+    ) -> Batch:
+        """Load some rows; `views` (n,) turns each one (see specdm.nn.views)."""
+        t, c, h, w = self.sets[0].images.shape[1:]
+        images = np.empty((len(rows), t, c, h, w), np.float32)
+        masks = np.empty((len(rows), h, w), np.int64)
+        valid = np.empty((len(rows), t, h, w), bool)
+        for k, patches in enumerate(self.sets):
+            here = self.part[rows] == k
+            if here.any():
+                dn = patches.images[self.positions[rows][here]]
+                images[here] = normaliser.apply(to_reflectance(dn, patches.meta))
+                masks[here] = patches.masks[self.positions[rows][here]]
+                valid[here] = valid_pixels(dn, patches.meta.nodata)
+        tensors = [torch.from_numpy(a).to(device, non_blocking=True) for a in (images, masks, valid)]
+        if views is not None:
+            tensors = [each_view(x, torch.from_numpy(views).to(device)) for x in tensors]
+        return Batch(*tensors)
+
+    def training_batch(
+        self, step: int, size: int, augment: str, normaliser: Normaliser, device: torch.device, *keys: int | str
+    ) -> Batch:
+        """The batch of a training step: shuffled epochs, random views, both functions of (keys, step)."""
+        rows = batch_positions(len(self), size, step, *keys)
+        views = numpy_generator(*keys, "views", step).choice(VIEWS[augment], size)
+        return self.batch(rows, normaliser, device, views)
+
+
+def _require_alike(a: PatchSet, b: PatchSet) -> None:
+    compared: dict[str, tuple] = {
+        "bands": (a.meta.bands, b.meta.bands),
+        "processing level": (a.meta.level, b.meta.level),
+        "classes": (a.meta.labels.names, b.meta.labels.names),
+        "patch shape": (a.images.shape[1:], b.images.shape[1:]),
+    }
+    for what, (x, y) in compared.items():
+        if x != y:
+            raise UserError(f"{a.folder} and {b.folder} differ in {what} ({x} and {y}): they cannot be mixed.")
+
+
+def described(meta: PatchMeta, dtype: np.dtype, shape: tuple[int, ...], normaliser: Normaliser) -> dict:
+    """What a model must remember of the data it was trained on, as plain JSON; shape is (T,C,H,W)."""
+    return {
+        "meta": meta.to_dict() | {"provenance": {}, "checksums": {}, "warnings": []},
+        "dtype": str(dtype),
+        "shape": list(shape),
+        "normaliser": {"mean": list(normaliser.mean), "std": list(normaliser.std)},
+    }

@@ -1,0 +1,114 @@
+"""Encode patches once: posterior mean and standard deviation of every view, and the latents' own scale."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from specdm import files, provenance
+from specdm.errors import UserError
+from specdm.model import TrainedAutoencoder
+from specdm.nn.autoencoder import one_hot
+from specdm.nn.views import VIEWS
+from specdm.patches import open_patches
+from specdm.stages.batches import Mixture
+
+STAGE_VERSION = 1
+FILES = ("mean.npy", "std.npy", "meta.json")
+
+
+@torch.no_grad()
+def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, batch: int = 32) -> None:
+    """Write the latents of the training and validation splits.
+
+    `out` receives mean.npy and std.npy, both (N,V,Z,h,w) float16, training patches first, and meta.json with n_train,
+    n_val and the per-channel mean and standard deviation of the training latents, which make each channel of each
+    stream unit variance for the denoiser.
+
+    Raises:
+        UserError: when the patches are not those the autoencoder was trained on.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    patches, trained = open_patches(patches_folder), TrainedAutoencoder.load(autoencoder, device)
+    if trained.config["data_hash"] != patches.hash:
+        raise UserError(f"{autoencoder} was trained on other patches than {patches_folder}: train it anew.")
+    train, val = patches.ids("train"), patches.ids("val")
+    mixture = Mixture([(patches, np.concatenate([train, val]))])
+    views, network = VIEWS[augment], trained.network
+    classes, (h, w) = len(patches.meta.labels), patches.masks.shape[1:]
+    z, f = network.latent_channels, network.downsampling
+    shape = (len(mixture), len(views), z, h // f, w // f)
+    count, total, squares = 0, np.zeros(z), np.zeros(z)
+    with files.new_folder(out, last="meta.json") as folder:
+        mean, std = (
+            np.lib.format.open_memmap(folder / name, "w+", dtype=np.float16, shape=shape) for name in FILES[:2]
+        )
+        for start in range(0, len(mixture), batch):
+            rows = np.arange(start, min(start + batch, len(mixture)))
+            for v, k in enumerate(views):
+                data = mixture.batch(rows, trained.normaliser, device, np.full(len(rows), k))
+                posterior = network.encode(data.images, one_hot(data.masks, classes))
+                mean[rows, v] = posterior.mean.cpu().numpy()
+                std[rows, v] = posterior.std.cpu().numpy()
+            seen = rows[rows < len(train)]
+            if len(seen):
+                m, s = mean[seen].astype(np.float64), std[seen].astype(np.float64)
+                count += m.size // z
+                total += m.sum((0, 1, 3, 4))
+                squares += (m**2 + s**2).sum((0, 1, 3, 4))  # E[z^2] of a draw is mean^2 + std^2
+        mean.flush()
+        std.flush()
+        centre = total / count
+        meta = {
+            "id": files.digest([trained.config["id"], augment, STAGE_VERSION]),
+            "autoencoder": trained.config["id"],
+            "data_hash": patches.hash,
+            "name": patches.meta.name,
+            "n_train": len(train),
+            "n_val": len(val),
+            "shape": list(shape[2:]),
+            "mean": centre.tolist(),
+            "std": np.sqrt(np.maximum(squares / count - centre**2, 1e-12)).tolist(),
+            "streams": trained.config["streams"],
+            "provenance": provenance.stamp("encode", STAGE_VERSION, None, {"augment": augment}),
+        }
+        (folder / "meta.json").write_text(files.to_json(meta))
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Encoded patches: mean and std (N,V,Z,h,w) as memory maps, and their meta.json."""
+
+    folder: Path
+    meta: dict
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        return np.load(self.folder / "mean.npy", mmap_mode="r")
+
+    @cached_property
+    def std(self) -> np.ndarray:
+        return np.load(self.folder / "std.npy", mmap_mode="r")
+
+    def draw(self, rows: np.ndarray, views: np.ndarray, noise: torch.Tensor) -> torch.Tensor:
+        """Normalised draws from the posteriors of some patches in some views, (n,Z,h,w) float32."""
+        mean, std = (torch.from_numpy(a[rows, views].astype(np.float32)) for a in (self.mean, self.std))
+        centre, scale = (torch.tensor(self.meta[key]).view(-1, 1, 1) for key in ("mean", "std"))
+        return (mean + std * noise - centre) / scale
+
+
+def open_latents(folder: Path) -> Latents:
+    """Open encoded patches.
+
+    Raises:
+        UserError: when the folder is missing or incomplete.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} holds no latents, {missing[0]} is missing: make them with `specdm encode`.")
+    return Latents(folder, json.loads((folder / "meta.json").read_text()))

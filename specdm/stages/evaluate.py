@@ -1,0 +1,207 @@
+"""Measure synthetic patches against real ones: distances with their floors, spectra, reconstruction, alignment.
+
+Every Fréchet distance is printed with its N, and beside its floor: the same distance between two disjoint halves of the
+real training split at that N. The test split is not looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from specdm import figures, files, provenance
+from specdm.errors import UserError
+from specdm.metrics.alignment import mask_agreement, normalised_score
+from specdm.metrics.frechet import equal_size_distance, halves_floor
+from specdm.metrics.segmentation import slug
+from specdm.metrics.spectral import ClassSpectra, ReconstructionErrors, msad
+from specdm.model import TrainedAutoencoder
+from specdm.nn.autoencoder import one_hot
+from specdm.nn.teacher import Teacher
+from specdm.patches import Normaliser, PatchSet, open_patches
+from specdm.randomness import numpy_generator
+from specdm.settings import EvaluationSettings
+from specdm.stages.batches import Mixture
+from specdm.stages.train_teacher import load_teacher
+
+STAGE_VERSION = 1
+BATCH = 32
+MIN_PIXELS = 100  # classes with fewer pixels in either set are left out of mSAD and counted
+
+
+def evaluate(
+    patches_folder: Path,
+    samples_folder: Path,
+    autoencoder_folder: Path,
+    teacher_folder: Path,
+    out: Path,
+    picture: Path,
+    dataset: str,
+    method: str,
+    settings: EvaluationSettings,
+    seed: int,
+) -> None:
+    """Write the metrics of a synthetic patch set as JSON to `out` and real beside synthetic pairs to `picture`.
+
+    Raises:
+        UserError: when the sets do not belong together or hold too few patches.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    patches, samples = open_patches(patches_folder), open_patches(samples_folder)
+    teacher, normaliser, teacher_config = load_teacher(teacher_folder, device)
+    if teacher_config["data_hash"] != patches.hash:
+        raise UserError(f"{teacher_folder} was trained on other patches than {patches_folder}: train it anew.")
+    real = _subset(patches.ids("train"), settings.n_samples, seed)
+    held_out = _subset(patches.ids("val"), settings.n_samples, seed)
+    drawn = np.arange(min(len(samples), settings.n_samples))
+    judged = {
+        "train": _judge(patches, real, teacher, normaliser, device),
+        "val": _judge(patches, held_out, teacher, normaliser, device),
+        "synthetic": _judge(samples, drawn, teacher, normaliser, device),
+    }
+    groups = patches.index["group"].to_numpy()[real]
+    scores = {
+        **_frechet(judged, groups, seed),
+        **_spectra(patches, samples, real, drawn, groups, seed),
+        **_class_shares(patches, samples, real, drawn),
+        **_alignment(judged, len(patches.meta.labels), seed),
+        **_reconstruction(TrainedAutoencoder.load(autoencoder_folder, device), patches, held_out, device),
+    }
+    figures.pairs(patches, samples, real[: settings.n_pictures], drawn[: settings.n_pictures], picture)
+    files.write_json(
+        out,
+        {
+            "dataset": dataset,
+            "method": method,
+            "seed": seed,
+            "features": f"teacher {teacher_config['id']}: pooled encoder features of a network trained on real data",
+            "reference": "real training split; reconstruction on the validation split",
+            "scores": scores,
+            "provenance": provenance.stamp("evaluate", STAGE_VERSION, seed, settings.model_dump(mode="json")),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the teacher says of some patches: features (N,T,D) and (N,D), predicted and given masks (N,H,W)."""
+
+    image_features: np.ndarray
+    mask_features: np.ndarray
+    predictions: np.ndarray
+    masks: np.ndarray
+
+
+@torch.no_grad()
+def _judge(
+    patches: PatchSet, positions: np.ndarray, teacher: Teacher, normaliser: Normaliser, device: torch.device
+) -> _Judged:
+    mixture = Mixture([(patches, positions)])
+    parts = []
+    for start in range(0, len(mixture), BATCH):
+        batch = mixture.batch(np.arange(start, min(start + BATCH, len(mixture))), normaliser, device)
+        onehot = one_hot(batch.masks, len(patches.meta.labels))
+        parts.append(
+            (
+                teacher.image_features(batch.images),
+                teacher.mask_features(onehot),
+                teacher.predict_mask(batch.images).argmax(1).to(torch.uint8),
+                batch.masks.to(torch.uint8),
+            )
+        )
+    return _Judged(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
+
+
+def _subset(positions: np.ndarray, n: int, seed: int) -> np.ndarray:
+    return numpy_generator(seed, "evaluate").permutation(positions)[:n]
+
+
+def _frechet(judged: dict[str, _Judged], groups: np.ndarray, seed: int) -> dict[str, float]:
+    real, held_out, fake = judged["train"], judged["val"], judged["synthetic"]
+    kinds = {f"image{t + 1}": (lambda j, t=t: j.image_features[:, t]) for t in range(real.image_features.shape[1])}
+    kinds["mask"] = lambda j: j.mask_features
+    scores: dict[str, float] = {}
+    for kind, features in kinds.items():
+        floor = halves_floor(features(real), groups, len(features(fake)), seed)
+        distance = equal_size_distance(features(fake), features(real), floor.n, seed)
+        to_held_out = equal_size_distance(features(fake), features(held_out), floor.n, seed)
+        scores |= {
+            f"fd_{kind}": distance.distance,
+            f"fd_{kind}_n": distance.n,
+            f"fd_{kind}_floor": floor.distance,
+            f"fd_{kind}_val": to_held_out.distance,
+            f"fd_{kind}_val_n": to_held_out.n,
+        }
+    return scores
+
+
+def _spectra(
+    patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray, groups: np.ndarray, seed: int
+) -> dict[str, float]:
+    names = np.unique(groups)
+    half = np.isin(groups, numpy_generator(seed, "halves").permutation(names)[: len(names) // 2])
+    if not half.any():
+        half = np.arange(len(real)) % 2 == 0
+    all_real, first, second = (_class_spectra(patches, p) for p in (real, real[half], real[~half]))
+    scores = msad(_class_spectra(samples, drawn), all_real, min_pixels=MIN_PIXELS)
+    floor = msad(first, second, min_pixels=MIN_PIXELS)
+    return {
+        "msad_rad": scores["msad_rad"],
+        "msad_rad_floor": floor["msad_rad"],
+        "msad_classes": scores["classes_compared"],
+    }
+
+
+def _class_spectra(patches: PatchSet, positions: np.ndarray) -> ClassSpectra:
+    spectra = ClassSpectra(len(patches.meta.labels), len(patches.meta.bands))
+    for part in np.array_split(positions, -(-len(positions) // BATCH)):
+        spectra.update(patches.reflectance(part), patches.masks[part], valid=patches.valid(part))
+    return spectra
+
+
+def _class_shares(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+    scores = {}
+    for kind, data, positions in (("real", patches, real), ("synthetic", samples, drawn)):
+        counts = np.stack(data.index["class_counts"].to_numpy()[positions]).sum(0).astype(np.float64)
+        for name, share in zip(data.meta.labels.names, counts / counts.sum(), strict=True):
+            scores[f"share_{kind}_{slug(name)}"] = float(share)
+    return scores
+
+
+def _alignment(judged: dict[str, _Judged], classes: int, seed: int) -> dict[str, float]:
+    """Does the mask fit the image: agreement with the teacher, for synthetic pairs, unseen real ones, shuffled ones."""
+    fake, real = (mask_agreement(judged[k].predictions, judged[k].masks, classes, seed) for k in ("synthetic", "val"))
+    return {
+        "agreement": fake["miou_matched"],
+        "agreement_shuffled": fake["miou_shuffled"],
+        "agreement_real": real["miou_matched"],
+        "agreement_real_shuffled": real["miou_shuffled"],
+        "agreement_accuracy": fake["accuracy_matched"],
+        "agreement_accuracy_shuffled": fake["accuracy_shuffled"],
+        "agreement_accuracy_real": real["accuracy_matched"],
+        "agreement_normalised": normalised_score(fake["miou_matched"], real["miou_matched"], fake["miou_shuffled"]),
+    }
+
+
+@torch.no_grad()
+def _reconstruction(
+    trained: TrainedAutoencoder, patches: PatchSet, positions: np.ndarray, device: torch.device
+) -> dict[str, float]:
+    """Round trip of held-out patches through the posterior mean, the columns of the paper's table 4."""
+    errors, mixture = ReconstructionErrors(), Mixture([(patches, positions)])
+    classes = len(patches.meta.labels)
+    for start in range(0, len(mixture), BATCH):
+        batch = mixture.batch(np.arange(start, min(start + BATCH, len(mixture))), trained.normaliser, device)
+        result = trained.network(batch.images, one_hot(batch.masks, classes), None)
+        errors.update(
+            trained.normaliser.invert(batch.images.cpu().numpy()),
+            trained.normaliser.invert(result.images.float().cpu().numpy()),
+            result.mask_logits.float().cpu().numpy(),
+            batch.masks.cpu().numpy(),
+            valid=batch.valid.cpu().numpy(),
+        )
+    scores = errors.scores()
+    return {f"reconstruction_{key}": scores[key] for key in ("rmse", "sad_rad", "cross_entropy")}

@@ -1,0 +1,150 @@
+"""One self-contained page of what a run found: tables, pictures, and what each number means."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from specdm import files
+from specdm.metrics.segmentation import slug
+from specdm.patches import open_patches
+
+STAGE_VERSION = 1
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child, td.text { text-align: left }
+img { max-width: 100%; image-rendering: pixelated; border: 1px solid #ddd }
+.key span { display: inline-block; margin-right: 1rem } .key i { display: inline-block; width: 1em; height: 1em;
+  margin-right: .3em; vertical-align: -2px; border: 1px solid #999 }
+.note { color: #555 } .scroll { overflow-x: auto }
+"""
+
+
+def report(downstream: Path, synthesis: Path, pictures: Sequence[Path], patch_sets: Sequence[Path], out: Path) -> None:
+    """Write the page.
+
+    Args:
+        downstream, synthesis: the tables.
+        pictures: sample pictures, named <dataset>/<method>/samples.png.
+        patch_sets: the real patch sets, for counts and legends.
+        out: the HTML file.
+    """
+    downstream_table, synthesis_table = pd.read_csv(downstream, keep_default_na=True), pd.read_csv(synthesis)
+    parts = [
+        "<h1>SpecDM: what this run found</h1>",
+        "<p class=note>Every number is collected from the metric files of the run; none is typed.</p>",
+        "<h2>Does synthetic data help?</h2>",
+        "<p>Downstream networks trained on real, synthetic and mixed patches, tested once on the real test split. "
+        "All regimes get the same number of steps. mIoU and F1 are means over all classes (the paper's convention), "
+        "in brackets the standard deviation over seeds.</p>",
+        _downstream_html(downstream_table),
+        "<h2>How good is the synthetic data?</h2>",
+        "<p>Fréchet distances use features of a network trained on the real training split; read each one beside its "
+        "floor, the distance between two disjoint halves of the real data at the same N. mSAD is the mean spectral "
+        "angle between class means in radians.</p>",
+        _synthesis_html(synthesis_table),
+        "<h3>Do the masks fit the images?</h3>",
+        "<p>A network trained on real pairs reads the mask from each image. Its agreement (mIoU) with the synthetic "
+        "mask lies between that with shuffled masks and that on unseen real pairs.</p>",
+        _alignment_html(synthesis_table),
+    ]
+    sets = {folder.name: open_patches(folder) for folder in patch_sets}
+    for picture in pictures:
+        dataset, method = picture.parts[-3], picture.parts[-2]
+        parts += [
+            f"<h2>{html.escape(dataset)}: pairs made by {html.escape(method)}</h2>",
+            _legend_html(sets[dataset], synthesis_table, dataset, method),
+            f'<img alt="real pairs left, synthetic pairs right" src="{_inline(picture)}">',
+        ]
+    parts += ["<h2>Data</h2>", *(_data_html(patches) for patches in sets.values())]
+    with files.new_file(out) as temporary:
+        temporary.write_text(
+            "<!doctype html><html lang=en><meta charset=utf-8><title>SpecDM report</title>"
+            f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+        )
+
+
+def _downstream_html(table: pd.DataFrame) -> str:
+    columns = ["data set", "network", "regime", "real", "synthetic", "seeds", "mIoU", "F1", "change IoU", "paper"]
+    rows = []
+    for row in table.to_dict("records"):
+        change = _with_std(row, "iou_change") if pd.notna(row.get("iou_change_mean")) else ""
+        paper = f"{row['paper_miou']:.4f} / {row['paper_mf1']:.4f}" if pd.notna(row["paper_miou"]) else ""
+        rows.append(
+            [row["dataset"], row["network"], row["regime"], row["n_real"], row["n_synthetic"], row["n_seeds"]]
+            + [_with_std(row, "miou_macro"), _with_std(row, "mf1_macro"), change, paper]
+        )
+    return _table(columns, rows)
+
+
+def _with_std(row: dict, score: str) -> str:
+    spread = row[f"{score}_std"]
+    return f"{row[f'{score}_mean']:.3f}" + (f" ({spread:.3f})" if pd.notna(spread) else "")
+
+
+def _synthesis_html(table: pd.DataFrame) -> str:
+    kinds = [kind for kind in ("image1", "image2", "mask") if f"fd_{kind}" in table]
+    columns = ["data set", "method", *(f"FD {kind} (floor; N)" for kind in kinds), "mSAD (floor)"]
+    columns += ["rec. RMSE", "rec. SAD", "rec. CE"]
+    rows = []
+    for row in table.to_dict("records"):
+        distances = [
+            f"{row[f'fd_{k}']:.3g} ({row[f'fd_{k}_floor']:.3g}; {row[f'fd_{k}_n']:.0f})"
+            if pd.notna(row[f"fd_{k}"])
+            else ""
+            for k in kinds
+        ]
+        rows.append(
+            [row["dataset"], row["method"], *distances, f"{row['msad_rad']:.3f} ({row['msad_rad_floor']:.3f})"]
+            + [f"{row[f'reconstruction_{k}']:.4f}" for k in ("rmse", "sad_rad", "cross_entropy")]
+        )
+    return _table(columns, rows)
+
+
+def _alignment_html(table: pd.DataFrame) -> str:
+    columns = ["data set", "method", "synthetic", "shuffled masks", "unseen real", "normalised (0 shuffled, 1 real)"]
+    keys = ["agreement", "agreement_shuffled", "agreement_real", "agreement_normalised"]
+    return _table(
+        columns, [[row["dataset"], row["method"], *(f"{row[k]:.3f}" for k in keys)] for row in table.to_dict("records")]
+    )
+
+
+def _legend_html(patches, table: pd.DataFrame, dataset: str, method: str) -> str:
+    chosen = table[(table["dataset"] == dataset) & (table["method"] == method)].iloc[0]
+    entries = []
+    for c in patches.meta.labels.classes:
+        real, fake = (chosen[f"share_{kind}_{slug(c.name)}"] for kind in ("real", "synthetic"))
+        colour = "#{:02x}{:02x}{:02x}".format(*c.colour)
+        entries.append(f'<span><i style="background:{colour}"></i>{html.escape(c.name)} {real:.1%} → {fake:.1%}</span>')
+    return f"<p class=key>{''.join(entries)}</p><p class=note>Share of pixels, real → synthetic.</p>"
+
+
+def _data_html(patches) -> str:
+    meta, counts = patches.meta, patches.index.groupby("split")["group"].agg(["size", "nunique"])
+    splits = "; ".join(f"{name}: {row['size']} patches in {row['nunique']} groups" for name, row in counts.iterrows())
+    warnings = "".join(f"<li>{html.escape(text)}</li>" for text in meta.warnings)
+    return (
+        f"<h3>{html.escape(meta.name)}</h3><p>{html.escape(meta.sensor)}, {meta.level}, bands {', '.join(meta.bands)}. "
+        f"{splits}.</p><ul>{warnings}</ul>"
+    )
+
+
+def _table(columns: list[str], rows: list[list]) -> str:
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{' class=text' if i < 3 else ''}>{html.escape(str(v))}</td>" for i, v in enumerate(r))
+        + "</tr>"
+        for r in rows
+    )
+    return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _inline(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

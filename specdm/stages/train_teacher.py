@@ -1,0 +1,108 @@
+"""Train the judge of the samples on the whole real training split."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from specdm import files, provenance, training
+from specdm.metrics.segmentation import ConfusionMatrix
+from specdm.model import load_weights, save_weights
+from specdm.nn.autoencoder import one_hot
+from specdm.nn.teacher import Teacher
+from specdm.patches import Normaliser, PatchSet, open_patches
+from specdm.randomness import seed_of
+from specdm.settings import TeacherSettings
+from specdm.stages.batches import Mixture, described
+
+STAGE_VERSION = 1
+
+
+def train_teacher(
+    patches_folder: Path,
+    out: Path,
+    state: Path,
+    settings: TeacherSettings,
+    seed: int,
+    max_minutes: float = 0,
+    resume_only: bool = False,
+) -> None:
+    """Train a Teacher, keep the weights that read validation masks best, and write them to `out`.
+
+    Raises:
+        UserError: see specdm.training.fit.
+    """
+    patches = open_patches(patches_folder)
+    normaliser = Normaliser.fit(patches)
+    shape = patches.images.shape[1:]
+    spec = {"bands": shape[1], "classes": len(patches.meta.labels), "dates": shape[0], "width": settings.width}
+    torch.manual_seed(seed_of(seed, "train-teacher", "weights"))
+    network = Teacher(**spec)
+    train = patches.ids("train")
+    weights = torch.tensor(_class_weights(patches, train), dtype=torch.float32)
+    mixture, held_out = Mixture([(patches, train)]), Mixture([(patches, patches.ids("val"))])
+
+    def loss_at(model, step: int, device: torch.device) -> dict[str, torch.Tensor]:
+        batch = mixture.training_batch(step, settings.batch, "d4", normaliser, device, seed, "train-teacher")
+        onehot = one_hot(batch.masks, spec["classes"])
+        logits, predicted = model(batch.images, onehot)
+        return Teacher.loss(logits, predicted, batch.images, batch.masks, weights.to(device))
+
+    def validate(model, device: torch.device) -> dict[str, float]:
+        confusion = ConfusionMatrix(spec["classes"])
+        for start in range(0, len(held_out), settings.batch):
+            batch = held_out.batch(np.arange(start, min(start + settings.batch, len(held_out))), normaliser, device)
+            confusion.update(model.predict_mask(batch.images).argmax(1).cpu().numpy(), batch.masks.cpu().numpy())
+        return {"score": confusion.scores(patches.meta.labels.names)["miou_macro"]}
+
+    stamp = provenance.stamp("train-teacher", STAGE_VERSION, seed, settings.model_dump(mode="json"))
+    fingerprint = {"settings": stamp["settings"], "seed": seed, "data": patches.hash, "stage_version": STAGE_VERSION}
+    trained = training.fit(
+        network,
+        torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.01),
+        loss_at,
+        training.warmup_then(settings.steps, "linear", settings.steps // 50),
+        training.Plan(
+            settings.steps,
+            val_every=max(settings.steps // 10, 1),
+            keep="best",
+            max_minutes=max_minutes,
+            resume_only=resume_only,
+        ),
+        state,
+        fingerprint,
+        validate,
+        name=f"teacher of {patches.meta.name}",
+    )
+    config = {
+        "kind": "teacher",
+        "id": files.digest(fingerprint),
+        "spec": spec,
+        "data": described(patches.meta, patches.images.dtype, shape, normaliser),
+        "data_hash": patches.hash,
+        "provenance": stamp,
+    }
+    save_weights(
+        out, trained.weights, config, lambda folder: training.write_history(folder / "history.csv", trained.history)
+    )
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def load_teacher(folder: Path, device: torch.device) -> tuple[Teacher, Normaliser, dict]:
+    """A trained Teacher, the normaliser of its inputs, and its config."""
+    weights, config = load_weights(folder, "teacher")
+    network = Teacher(**config["spec"])
+    network.load_state_dict(weights)
+    normaliser = config["data"]["normaliser"]
+    return network.to(device).eval(), Normaliser(tuple(normaliser["mean"]), tuple(normaliser["std"])), config
+
+
+def _class_weights(patches: PatchSet, positions: np.ndarray) -> np.ndarray:
+    """Weights 1 / sqrt(frequency) scaled to mean 1 over the pixels: rare classes count, none dominates. (K,)"""
+    counts = np.stack(patches.index["class_counts"].to_numpy()[positions]).sum(0).astype(np.float64)
+    share = counts / counts.sum()
+    weights = 1 / np.sqrt(np.maximum(share, 1e-4))
+    return weights / (weights * share).sum()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from specdm.errors import UserError
+from specdm.nn.denoiser import Denoiser, DenoiserSpec
+
+SMALL = DenoiserSpec(6, 8, 16, (1, 2), (False, True), layers=1, head_dim=8, norm_groups=4, scale_shift=True)
+
+
+def _count(spec: DenoiserSpec) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in Denoiser(spec).parameters())
+
+
+@pytest.mark.parametrize("channels, millions", [(8, 288.49), (12, 288.50)])
+def test_parameters_of_ldms_churches_layout(channels, millions):
+    attention = (True, True, True, True, False)
+    spec = DenoiserSpec(
+        channels, 32, 192, (1, 2, 2, 4, 4), attention, head_dim=24, resnet_updown=True, scale_shift=True
+    )
+    assert round(_count(spec) / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("channels, millions", [(3, 274.06), (8, 274.08), (12, 274.09)])
+def test_parameters_of_ldms_bedrooms_layout(channels, millions):
+    spec = DenoiserSpec(channels, 64, 224, (1, 2, 3, 4), (False, True, True, True), head_dim=32)
+    assert round(_count(spec) / 1e6, 2) == millions
+
+
+def test_output_depends_on_the_step_and_every_parameter_learns():
+    model = Denoiser(SMALL).eval()
+    z = torch.randn(2, 6, 8, 8)
+    early, late = model(z, torch.tensor([1, 1])), model(z, torch.tensor([900, 1]))
+    assert early.shape == z.shape
+    assert (early[0] - late[0]).abs().max() > 1e-4 and torch.equal(early[1], late[1])
+    early.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_attention_stands_where_it_is_asked_for():
+    spec = DenoiserSpec(6, 8, 16, (1, 2), (True, False), layers=1, head_dim=8, norm_groups=4)
+    with torch.device("meta"):
+        names = [n for n, _ in Denoiser(spec).named_parameters() if "attentions" in n]
+    assert any("down_blocks.0" in n for n in names) and not any("down_blocks.1" in n for n in names)
+    assert any("up_blocks.1" in n for n in names) and not any("up_blocks.0" in n for n in names)
+
+
+def test_spec_survives_json():
+    assert DenoiserSpec.from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"latent_size": 9}, "9 pixels does not divide by 2"),
+        ({"attention_levels": (True,)}, "1 attention_levels for 2"),
+        ({"norm_groups": 32}, "norm groups"),
+        ({"head_dim": 24}, "heads of 24"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_spec_refuses_what_cannot_be_built(change, message):
+    with pytest.raises(UserError, match=message):
+        DenoiserSpec.from_dict({**SMALL.to_dict(), **change})

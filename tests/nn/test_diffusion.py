@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from specdm.errors import UserError
+from specdm.nn.diffusion import (
+    NoiseSchedule,
+    add_noise,
+    alpha_bar,
+    diffusion_loss,
+    loss_weights,
+    sample_latents,
+    sample_losses,
+    sample_noise,
+    sampling_steps,
+    target,
+    to_x0,
+)
+
+SCHEDULES = [
+    NoiseSchedule(prediction="v"),
+    NoiseSchedule(prediction="epsilon"),
+    NoiseSchedule(prediction="v", zero_terminal_snr=True),
+    NoiseSchedule(prediction="v", kind="linear"),
+]
+MEAN, STD = 0.8, 0.6
+
+
+def _oracle(schedule: NoiseSchedule):
+    """The best denoiser there is for latents from N(MEAN, STD^2): E[target | z_t] in closed form."""
+    abar = alpha_bar(schedule)
+
+    def denoise(z_t, t):
+        a = abar[t].view(-1, 1, 1, 1).float()
+        x0 = MEAN + STD**2 * a.sqrt() / (STD**2 * a + 1 - a) * (z_t - a.sqrt() * MEAN)
+        noise = (z_t - a.sqrt() * x0) / (1 - a).sqrt()
+        return noise if schedule.prediction == "epsilon" else a.sqrt() * noise - (1 - a).sqrt() * x0
+
+    return denoise
+
+
+def _step_noise(shape):
+    return lambda i: torch.randn(shape, generator=torch.Generator().manual_seed(i))
+
+
+def test_alpha_bar_is_linear_in_the_root_of_beta():
+    product, expected = 1.0, []
+    for t in range(1000):
+        root = 0.0015**0.5 + t / 999 * (0.0155**0.5 - 0.0015**0.5)
+        product *= 1 - root**2
+        expected.append(product)
+    abar = alpha_bar(NoiseSchedule())
+    assert abar.dtype == torch.float64 and abar.shape == (1000,)
+    torch.testing.assert_close(abar, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+    assert abar[-1].item() == pytest.approx(6.7e-4, rel=0.01)  # a plain ramp would end at 1.9e-4
+    assert alpha_bar(NoiseSchedule(kind="linear"))[-1].item() == pytest.approx(1.9e-4, rel=0.05)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_alpha_bar_is_that_of_diffusers(schedule):
+    theirs = DDPMScheduler(
+        1000, 0.0015, 0.0155, schedule.kind, rescale_betas_zero_snr=schedule.zero_terminal_snr
+    ).alphas_cumprod
+    torch.testing.assert_close(alpha_bar(schedule).float(), theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_zero_terminal_snr_ends_at_zero_keeps_the_start_and_falls():
+    plain, rescaled = alpha_bar(SCHEDULES[0]), alpha_bar(SCHEDULES[2])
+    assert rescaled[-1] == 0 and rescaled[0].item() == pytest.approx(plain[0].item(), rel=1e-12)
+    assert (rescaled.diff() < 0).all()
+    with pytest.raises(UserError, match="zero_terminal_snr"):
+        NoiseSchedule(zero_terminal_snr=True, prediction="epsilon")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES[:3])
+def test_the_target_recovers_the_clean_latent(schedule):
+    z0, noise, t = torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2), torch.tensor([0, 300, 700, 998])
+    z_t = add_noise(z0, t, noise, schedule)
+    back = to_x0(target(z0, t, noise, schedule), z_t, t, schedule)
+    torch.testing.assert_close(back, z0, atol=1e-2 if schedule.prediction == "epsilon" else 1e-5, rtol=0)
+
+
+def test_noise_is_added_by_the_closed_form():
+    schedule, t = NoiseSchedule(), torch.tensor([10, 900])
+    z0, noise = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
+    a = alpha_bar(schedule)[t].view(2, 1, 1, 1)
+    expected = a.sqrt() * z0 + (1 - a).sqrt() * noise
+    torch.testing.assert_close(add_noise(z0, t, noise, schedule).double(), expected, atol=1e-6, rtol=0)
+
+
+def test_min_snr_weighs_the_clean_latent_alike_in_both_forms():
+    v, epsilon = (loss_weights(NoiseSchedule(prediction=p), "min_snr", 5.0) for p in ("v", "epsilon"))
+    abar = alpha_bar(NoiseSchedule())
+    snr = abar / (1 - abar)
+    # |v - v^|^2 = (SNR + 1) |x - x^|^2  and  |e - e^|^2 = SNR |x - x^|^2
+    torch.testing.assert_close(v * (snr + 1), snr.clamp_max(5))
+    torch.testing.assert_close(epsilon * snr, snr.clamp_max(5))
+    assert (loss_weights(NoiseSchedule(), "none") == 1).all()
+    with pytest.raises(UserError, match="weighting"):
+        loss_weights(NoiseSchedule(), "snr")
+
+
+def test_loss_is_the_weighted_mean_error_and_zero_for_the_truth():
+    schedule, t = NoiseSchedule(), torch.tensor([5, 500])
+    z0, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    truth = target(z0, t, noise, schedule)
+    args = (z0, t, noise, schedule)
+    assert diffusion_loss(lambda z, t: truth, *args) == 0
+    off = truth + torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    torch.testing.assert_close(sample_losses(lambda z, t: off, *args, norm="l1"), torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(sample_losses(lambda z, t: off, *args, norm="l2"), torch.tensor([1.0, 9.0]))
+    weights = loss_weights(schedule, "min_snr")[t].float()
+    expected = (weights * torch.tensor([1.0, 9.0])).mean()
+    loss = diffusion_loss(lambda z, t: off.bfloat16(), *args, weighting="min_snr")
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, rtol=1e-2, atol=0)
+    with pytest.raises(UserError, match="norm"):
+        diffusion_loss(lambda z, t: off, *args, norm="l3")
+
+
+@pytest.mark.parametrize("n", [1, 7, 25, 30, 60, 600, 999, 1000])
+def test_sampling_starts_at_the_last_step_and_covers_the_range_evenly(n):
+    steps = sampling_steps(1000, n)
+    assert len(steps) == n and steps[0] == 999 and steps[-1] >= 0
+    strides = {a - b for a, b in zip(steps, [*steps[1:], -1], strict=True)}
+    assert strides <= {1000 // n, -(-1000 // n)}
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_oracle_yields_the_data_distribution(sampler, schedule):
+    noise = sample_noise(0, range(64), (1, 16, 16))
+    n_steps = 50 if sampler == "dpm++" else 500  # of first and of second order
+    z = sample_latents(_oracle(schedule), noise, schedule, sampler, n_steps, _step_noise(noise.shape))
+    assert z.mean().item() == pytest.approx(MEAN, abs=0.03)
+    assert z.std().item() == pytest.approx(STD, abs=0.03)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_samples_are_never_clipped(sampler):
+    schedule = NoiseSchedule(zero_terminal_snr=True)
+    noise = sample_noise(0, range(2), (1, 4, 4))
+    abar = alpha_bar(schedule)
+
+    def far(z_t, t):  # v of a world in which every latent is 40
+        a = abar[t].view(-1, 1, 1, 1).float()
+        return (a.sqrt() * z_t - 40) / (1 - a).sqrt()
+
+    z = sample_latents(far, noise, schedule, sampler, 20, _step_noise(noise.shape))
+    torch.testing.assert_close(z, torch.full_like(z, 40.0), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_no_signal_is_read_from_the_start_at_zero_terminal_snr(sampler):
+    noise = torch.randn(2, 1, 4, 4)
+    arguments = (lambda z, t: torch.full_like(z, -2.0), noise)
+    z = sample_latents(*arguments, NoiseSchedule(zero_terminal_snr=True), sampler, 1, _step_noise(noise.shape))
+    torch.testing.assert_close(z, torch.full_like(z, 2.0), atol=2e-3, rtol=0)
+    leaky = sample_latents(*arguments, NoiseSchedule(), sampler, 1, _step_noise(noise.shape))
+    assert (leaky - 2).abs().max() > 0.01
+
+
+def _denoise_with_step(schedule):
+    return lambda z, t: 0.3 * z + 0.1 * torch.sin(t / 100).view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("prediction", ["v", "epsilon"])
+def test_ddim_is_that_of_diffusers(prediction):
+    schedule = NoiseSchedule(prediction=prediction)
+    noise, denoise = torch.randn(2, 3, 4, 4), _denoise_with_step(schedule)
+    theirs = DDIMScheduler(
+        1000,
+        0.0015,
+        0.0155,
+        "scaled_linear",
+        clip_sample=False,
+        timestep_spacing="trailing",
+        prediction_type="v_prediction" if prediction == "v" else "epsilon",
+    )
+    theirs.set_timesteps(50)
+    z = noise
+    for t in theirs.timesteps:
+        z = theirs.step(denoise(z, t.expand(2)), t, z).prev_sample
+    torch.testing.assert_close(sample_latents(denoise, noise, schedule, "ddim", 50), z, rtol=1e-3, atol=1e-3)
+
+
+def test_ddpm_draws_from_the_posterior_of_ddpm():
+    schedule, n = NoiseSchedule(), 20
+    noise, denoise = torch.randn(2, 3, 4, 4), _denoise_with_step(schedule)
+    draw, abar, steps, z = _step_noise(noise.shape), alpha_bar(schedule), sampling_steps(1000, 20), noise.double()
+    for i, t in enumerate(steps):
+        a, b = abar[t], abar[steps[i + 1]] if i + 1 < n else torch.tensor(1.0)
+        x0 = a.sqrt() * z - (1 - a).sqrt() * denoise(z, torch.full((2,), t))
+        beta = 1 - a / b
+        mean = b.sqrt() * beta / (1 - a) * x0 + (a / b).sqrt() * (1 - b) / (1 - a) * z
+        z = mean + ((1 - b) / (1 - a) * beta).sqrt() * (draw(i).double() if i + 1 < n else 0)
+    ours = sample_latents(denoise, noise, schedule, "ddpm", n, draw)
+    torch.testing.assert_close(ours.double(), z, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+def test_a_sample_does_not_depend_on_its_batch(sampler):
+    schedule = NoiseSchedule()
+
+    def draw(indices):
+        shape = (2, 4, 4)
+        start = sample_noise(7, indices, shape)
+        fresh = (lambda i: sample_noise(7, indices, shape, i + 1)) if sampler == "ddpm" else None
+        return sample_latents(_oracle(schedule), start, schedule, sampler, 8, fresh)
+
+    whole = draw(range(6))
+    torch.testing.assert_close(torch.cat([draw([0, 1]), draw([2]), draw([3, 4, 5])]), whole, atol=1e-6, rtol=0)
+    assert torch.equal(draw(range(6)), whole)
+
+
+def test_noise_is_keyed_by_seed_index_and_draw():
+    a = sample_noise(3, [17, 5], (2, 4, 4))
+    assert torch.equal(a[0], sample_noise(3, [17], (2, 4, 4))[0]) and a.shape == (2, 2, 4, 4)
+    others = [a[1], *sample_noise(4, [17], (2, 4, 4)), *sample_noise(3, [17], (2, 4, 4), draw=1)]
+    assert all((a[0] - o).abs().max() > 0.1 for o in others)
+
+
+def test_sampling_refuses_what_it_cannot_do():
+    schedule, noise = NoiseSchedule(), torch.zeros(1, 1, 2, 2)
+    with pytest.raises(UserError, match="unknown sampler"):
+        sample_latents(_oracle(schedule), noise, schedule, "euler")
+    with pytest.raises(UserError, match="step_noise"):
+        sample_latents(_oracle(schedule), noise, schedule, "ddpm")
+    with pytest.raises(UserError, match="1 to 1000"):
+        sample_latents(_oracle(schedule), noise, schedule, "ddim", 1001)
+    with pytest.raises(UserError, match="kind"):
+        NoiseSchedule(kind="cosine")
+    with pytest.raises(UserError, match="prediction"):
+        NoiseSchedule(prediction="x0")
