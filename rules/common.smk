@@ -32,7 +32,9 @@ wildcard_constraints:
 
 def of_origin(origin):
     """Names of the data sets whose raw files come from `origin`, as a wildcard constraint."""
-    return names(name for name, dataset in CONFIG.datasets.items() if dataset.origin == origin)
+    return names(
+        name for name, dataset in CONFIG.datasets.items() if dataset.origin == origin
+    )
 
 
 @functools.cache

@@ -9,15 +9,16 @@ rule download:
         f"{RESULTS}/logs/download/{{dataset}}.log",
     wildcard_constraints:
         dataset=of_origin("download"),
+    priority: 10  # the longest path through the workflow
+    retries: 2
+    conda:
+        "../envs/specdm.yaml"
     resources:
         runtime=720,
         mem_mb=2000,
     params:
         source=lambda wc: CONFIG.datasets[wc.dataset].source,
         raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
-    conda:
-        "../envs/specdm.yaml"
-    retries: 2
     message:
         "Downloading {wildcards.dataset} into {params.raw}"
     shell:
@@ -33,6 +34,9 @@ rule simulate:
         f"{RESULTS}/logs/simulate/{{dataset}}.log",
     wildcard_constraints:
         dataset=of_origin("simulate"),
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
     resources:
         runtime=30,
         mem_mb=4000,
@@ -42,8 +46,6 @@ rule simulate:
         settings=settings(lambda wc: CONFIG.datasets[wc.dataset].simulate),
         seed=CONFIG.seed,
         version=stage_version("prepare"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Simulating raw files of {wildcards.dataset}"
     shell:
@@ -53,7 +55,9 @@ rule simulate:
 
 def raw_marker(wildcards):
     origin = CONFIG.datasets[wildcards.dataset].origin
-    return [] if origin == "given" else f"{RESULTS}/raw/{wildcards.dataset}/{origin}.json"
+    return (
+        [] if origin == "given" else f"{RESULTS}/raw/{wildcards.dataset}/{origin}.json"
+    )
 
 
 rule prepare:
@@ -66,6 +70,9 @@ rule prepare:
         f"{RESULTS}/logs/prepare/{{dataset}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/prepare/{{dataset}}.jsonl"
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
     resources:
         runtime=120,
         mem_mb=4000,
@@ -76,8 +83,6 @@ rule prepare:
         settings=settings(lambda wc: CONFIG.datasets[wc.dataset].prepare),
         seed=CONFIG.seed,
         version=stage_version("prepare"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Cutting {wildcards.dataset} into patches"
     shell:

@@ -11,6 +11,9 @@ rule train_diffusion:
         f"{RESULTS}/logs/train_diffusion/{{dataset}}-{{method}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_diffusion/{{dataset}}-{{method}}.jsonl"
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -23,8 +26,6 @@ rule train_diffusion:
         settings=trained_part("diffusion"),
         seed=CONFIG.seed,
         version=stage_version("train_diffusion"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Training the denoiser of {wildcards.method} on {wildcards.dataset}"
     shell:

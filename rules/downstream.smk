@@ -8,7 +8,11 @@ def regime_of(wildcards):
 def samples_of(wildcards):
     """The synthetic patch set that a regime takes patches from, if any."""
     regime = regime_of(wildcards)
-    return f"{RESULTS}/samples/{wildcards.dataset}/{regime.method}" if regime.synthetic else ""
+    return (
+        f"{RESULTS}/samples/{wildcards.dataset}/{regime.method}"
+        if regime.synthetic
+        else ""
+    )
 
 
 def sample_files(wildcards):
@@ -33,6 +37,8 @@ rule train_downstream:
         f"{RESULTS}/logs/train_downstream/{{dataset}}-{{network}}-{{regime}}-seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_downstream/{{dataset}}-{{network}}-{{regime}}-seed{{seed}}.jsonl"
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -48,8 +54,6 @@ rule train_downstream:
         settings=settings(lambda wc: CONFIG.downstream_of(wc.network)),
         subset_seed=CONFIG.seed,
         version=stage_version("train_downstream"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Training {wildcards.network} on {wildcards.dataset} {wildcards.regime}, seed {wildcards.seed}"
     shell:

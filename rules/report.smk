@@ -23,16 +23,16 @@ rule downstream_table:
     """Collect the downstream results: one row a data set, network and regime; and one row a seed."""
     input:
         metrics=downstream_metrics,
-        paper=workflow.source_path("../config/paper_results.csv"),
+        paper=f"{workflow.basedir}/config/paper_results.csv",
     output:
         table=f"{RESULTS}/tables/downstream.csv",
         seeds=f"{RESULTS}/tables/downstream_seeds.csv",
     log:
         f"{RESULTS}/logs/downstream_table.log",
-    params:
-        version=stage_version("tabulate"),
     conda:
         "../envs/specdm.yaml"
+    params:
+        version=stage_version("tabulate"),
     message:
         "Collecting the downstream table"
     shell:
@@ -48,10 +48,10 @@ rule synthesis_table:
         f"{RESULTS}/tables/synthesis.csv",
     log:
         f"{RESULTS}/logs/synthesis_table.log",
-    params:
-        version=stage_version("tabulate"),
     conda:
         "../envs/specdm.yaml"
+    params:
+        version=stage_version("tabulate"),
     message:
         "Collecting the synthesis table"
     shell:
@@ -68,12 +68,16 @@ rule report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
-    params:
-        pictures=lambda wc, input: " ".join(f"--picture {path}" for path in input.pictures),
-        patches=" ".join(f"--patches {RESULTS}/patches/{name}" for name in CONFIG.datasets),
-        version=stage_version("report"),
     conda:
         "../envs/specdm.yaml"
+    params:
+        pictures=lambda wc, input: " ".join(
+            f"--picture {path}" for path in input.pictures
+        ),
+        patches=" ".join(
+            f"--patches {RESULTS}/patches/{name}" for name in CONFIG.datasets
+        ),
+        version=stage_version("report"),
     message:
         "Writing the report"
     shell:

@@ -12,6 +12,9 @@ rule sample:
         f"{RESULTS}/logs/sample/{{dataset}}-{{method}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/sample/{{dataset}}-{{method}}.jsonl"
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -21,12 +24,12 @@ rule sample:
         model=f"{RESULTS}/models/{{dataset}}/{{method}}",
         out=f"{RESULTS}/samples/{{dataset}}/{{method}}",
         state=f"{RESULTS}/state/sample/{{dataset}}-{{method}}",
-        n=lambda wc: CONFIG.datasets[wc.dataset].n_samples(wc.method, CONFIG.evaluation.n_samples),
+        n=lambda wc: CONFIG.datasets[wc.dataset].n_samples(
+            wc.method, CONFIG.evaluation.n_samples
+        ),
         settings=trained_part("sampling"),
         seed=CONFIG.seed,
         version=stage_version("sample"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Drawing {params.n} pairs like {wildcards.dataset} with {wildcards.method}"
     shell:
@@ -45,6 +48,8 @@ rule train_teacher:
         f"{RESULTS}/logs/train_teacher/{{dataset}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_teacher/{{dataset}}.jsonl"
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -57,8 +62,6 @@ rule train_teacher:
         settings=settings(lambda wc: CONFIG.datasets[wc.dataset].teacher),
         seed=CONFIG.seed,
         version=stage_version("train_teacher"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Training the judge on {wildcards.dataset}"
     shell:
@@ -81,6 +84,8 @@ rule evaluate:
         f"{RESULTS}/logs/evaluate/{{dataset}}-{{method}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{{dataset}}-{{method}}.jsonl"
+    conda:
+        "../envs/specdm.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -94,8 +99,6 @@ rule evaluate:
         settings=settings(lambda wc: CONFIG.evaluation),
         seed=CONFIG.seed,
         version=stage_version("evaluate"),
-    conda:
-        "../envs/specdm.yaml"
     message:
         "Measuring {wildcards.method} on {wildcards.dataset}"
     shell:

@@ -1,4 +1,4 @@
-"""`specdm <verb>`: one verb a stage of the workflow. Heavy imports stand inside the commands, so that help is instant."""
+"""`specdm <verb>`: one verb a stage of the workflow. Heavy imports stand inside the commands: help is instant."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def _section(section, text: str):
     return config.parse_section(section, data)
 
 
-def _chosen(source: str, table: dict):
-    if source not in table:
-        raise UserError(f"--source: there is no {source!r}, choose one of {', '.join(table)}.")
-    return table[source]
+def _chosen(option: str, value: str, table: dict):
+    if value not in table:
+        raise UserError(f"{option}: there is no {value!r}, choose one of {', '.join(table)}.")
+    return table[value]
 
 
 @app.command()
@@ -69,7 +69,7 @@ def simulate(
     from specdm.settings import SimulatedOscd, SimulatedSegMunich
     from specdm.stages.prepare import simulate_raw
 
-    section = _chosen(source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
+    section = _chosen("--source", source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
     simulate_raw(out, _section(section, settings), seed)
 
 
@@ -99,7 +99,7 @@ def prepare(
     from specdm.settings import OscdSettings, SegMunichSettings
     from specdm.stages import prepare as stage
 
-    section = _chosen(source, {"segmunich": SegMunichSettings, "oscd": OscdSettings})
+    section = _chosen("--source", source, {"segmunich": SegMunichSettings, "oscd": OscdSettings})
     print("\n".join(stage.prepare(name, raw, out, _section(section, settings), seed)))
 
 
@@ -131,7 +131,7 @@ def encode(
     from specdm.nn.views import VIEWS
     from specdm.stages.encode import encode as stage
 
-    _chosen(augment, VIEWS)
+    _chosen("--augment", augment, VIEWS)
     stage(patches, autoencoder, out, augment)
 
 
@@ -260,6 +260,17 @@ def tabulate(
         stage.downstream_tables(metrics, paper, out, out_seeds)
     else:
         stage.synthesis_table(metrics, out)
+
+
+@app.command()
+def summarise(
+    downstream: Annotated[Path, typer.Argument(help="table of downstream results")],
+    synthesis: Annotated[Path | None, typer.Option(help="table of synthesis metrics")] = None,
+) -> None:
+    """Print the headline columns of a run's tables."""
+    from specdm.stages.tabulate import summary
+
+    print(summary(downstream, synthesis))
 
 
 @app.command()

@@ -49,13 +49,20 @@ class Config(Section):
         return _validated(MethodSettings, merge(self.methods[method].model_dump(), overrides), ("method_overrides",))
 
     def downstream_of(self, network: str) -> DownstreamSettings:
-        """Settings of the training of one network: the options of the others do not concern it."""
-        own = {name: options for name, options in self.downstream.options.items() if name == network}
-        return self.downstream.model_copy(update={"options": own})
+        """Settings of the training of one network, its overrides applied; the other networks' do not concern it."""
+        own = merge(self.downstream.model_dump(), self.downstream.overrides.get(network, {}))
+        own |= {"options": {n: o for n, o in own["options"].items() if n == network}, "overrides": {}}
+        return _validated(DownstreamSettings, own, ("downstream", "overrides", network))
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         _check_names("downstream.options", self.downstream.options, NETWORKS)
+        _check_names("downstream.overrides", self.downstream.overrides, NETWORKS)
+        for network in self.downstream.overrides:
+            try:
+                self.downstream_of(network)
+            except UserError as error:
+                raise ValueError(str(error).rstrip(".")) from error
         for name, dataset in self.datasets.items():
             _check_dataset(f"datasets.{name}", dataset, self.methods)
             for method in dataset.methods:
@@ -126,6 +133,8 @@ def load(paths: Sequence[Path | str]) -> Config:
             part = yaml.safe_load(Path(path).read_text())
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
+        if not isinstance(part or {}, dict):
+            raise UserError(f"{path} holds no settings: write `key: value` lines.")
         raw = merge(raw, part or {})
     return validate(raw)
 
@@ -166,7 +175,9 @@ def parse_section(section: type[Section], data: dict) -> Section:
 
 
 def _inherit(methods: dict, name: str, seen: tuple[str, ...]) -> dict:
-    own = dict(methods[name] or {})
+    if not isinstance(methods[name], dict):
+        raise UserError(f"methods.{name}: a method is a mapping of settings (got {methods[name]!r}).")
+    own = dict(methods[name])
     base = own.pop("base", None)
     if base is None:
         return own
@@ -194,7 +205,7 @@ def _sentence(section: type[Section], error: pydantic.ValidationError, where: tu
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     loc = [str(part) for part in first["loc"]]
     valid_keys = _keys_at(section, loc[:-1])
-    if len(loc) > 3 and loc[0] == "datasets":
+    if len(loc) > 2 and loc[0] == "datasets" and loc[2] in DATASETS:
         del loc[2]  # pydantic inserts the value of `source` there
     key = ".".join([*where, *loc]) or "the configuration"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")

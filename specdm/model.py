@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from specdm import files
@@ -44,7 +45,7 @@ def load_weights(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict
     try:
         config = json.loads((folder / "config.json").read_text())
         weights = load_file(folder / "weights.safetensors")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder} is not a complete model folder: train it anew.") from error
     if config["kind"] != kind:
         raise UserError(f"{folder} holds a model of the kind {config['kind']}, not {kind}: give another folder.")

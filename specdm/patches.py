@@ -12,6 +12,7 @@ reflectance = dn * scale + offset. T is the number of dates: 1 for segmentation,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -65,22 +66,12 @@ class PatchMeta:
 
     def to_dict(self) -> dict:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return fields | {
-            "bands": list(self.bands),
-            "warnings": list(self.warnings),
-            "labels": self.labels.to_dict(),
-        }
+        return fields | {"bands": list(self.bands), "warnings": list(self.warnings), "labels": self.labels.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict) -> PatchMeta:
-        return cls(
-            **data
-            | {
-                "bands": tuple(data["bands"]),
-                "warnings": tuple(data["warnings"]),
-                "labels": LabelSet.from_dict(data["labels"]),
-            }
-        )
+        own = {"bands": tuple(data["bands"]), "warnings": tuple(data["warnings"])}
+        return cls(**data | own | {"labels": LabelSet.from_dict(data["labels"])})
 
 
 @dataclass(frozen=True)
@@ -109,12 +100,7 @@ class PatchRecord:
     transform: tuple[float, ...] = ()
 
 
-INDEX_COLUMNS = (
-    *(f.name for f in dataclasses.fields(PatchRecord)),
-    "valid_fraction",
-    "class_counts",
-    "synthetic",
-)
+INDEX_COLUMNS = (*(f.name for f in dataclasses.fields(PatchRecord)), "valid_fraction", "class_counts", "synthetic")
 
 
 def to_reflectance(dn: np.ndarray, meta: PatchMeta) -> np.ndarray:
@@ -135,9 +121,15 @@ def to_dn(refl: np.ndarray, meta: PatchMeta, dtype: np.dtype) -> np.ndarray:
 
 def valid_pixels(dn: np.ndarray, nodata: float | None) -> np.ndarray:
     """Where an image holds data: (...,C,H,W) dn -> (...,H,W) bool, False where every band equals `nodata`."""
+    valid = np.ones(dn.shape[:-3] + dn.shape[-2:], bool)
     if nodata is None:
-        return np.ones(dn.shape[:-3] + dn.shape[-2:], bool)
-    return (dn != nodata).any(axis=-3)
+        return valid
+    empty = dn[..., 0, :, :] == nodata
+    for band in range(1, dn.shape[-3]):
+        if not empty.any():  # nearly always: then the other bands need no look
+            return valid
+        empty &= dn[..., band, :, :] == nodata
+    return ~empty
 
 
 class PatchWriter:
@@ -207,16 +199,17 @@ class PatchWriter:
         return self._close(kind, error, traceback)
 
     def _close(self, kind, error, traceback) -> bool | None:
-        self._images.close()
-        self._masks.close()
+        for stream in (self._images, self._masks):
+            with contextlib.suppress(OSError):  # a full disk says so again here; `error` tells it already
+                stream.close()
         return self._place.__exit__(kind, error, traceback)
 
     def _finish(self) -> None:
         if not self._rows:
             raise UserError(f"{self.folder}: no patch is left: loosen the cleaning threshold or check the raw data.")
         self._write_headers()
-        self._images.flush()
-        self._masks.flush()
+        self._images.close()
+        self._masks.close()
         _write_index(self._temporary / "index.parquet", self._rows, self.shape[2:])
         rows = [[row["id"], row["split"], row["group"]] for row in self._rows]
         checksums = {name: h.hexdigest() for name, h in self._hashes.items()} | {"index": files.digest(rows)}
@@ -301,7 +294,9 @@ class PatchSet:
     def hash(self) -> str:
         """A short hash of everything that a result can depend on."""
         described = self.meta.to_dict()
-        return files.digest({key: described[key] for key in ("checksums", "bands", "scale", "offset", "labels")})
+        return files.digest(
+            {key: described[key] for key in ("checksums", "bands", "scale", "offset", "nodata", "labels")}
+        )
 
     def to_xarray(self):
         """The images and masks as one xarray.Dataset with named bands (xarray must be installed)."""
@@ -357,19 +352,21 @@ class Normaliser:
             UserError: when the split is empty or a band is constant.
         """
         bands = len(patches.meta.bands)
-        n, total, squares = 0, np.zeros(bands), np.zeros(bands)
+        n, total, squares = 0, np.zeros(bands), np.zeros(bands)  # of digital numbers: the scale is applied once, below
         positions = patches.ids(split)
         for start in range(0, len(positions), chunk):
             dn = patches.images[positions[start : start + chunk]]
             valid = valid_pixels(dn, patches.meta.nodata)
-            refl = np.moveaxis(to_reflectance(dn, patches.meta), 2, -1)[valid].astype(np.float64)  # (pixels, C)
-            n += len(refl)
-            total += refl.sum(axis=0)
-            squares += np.square(refl).sum(axis=0)
+            n += int(valid.sum())
+            for band in range(bands):
+                values = (dn[:, :, band].ravel() if valid.all() else dn[:, :, band][valid]).astype(np.float64)
+                total[band] += values.sum()
+                squares[band] += values @ values
         if n == 0:
             raise UserError(f"{patches.folder}: the split {split!r} holds no valid pixel: check the raw data.")
-        mean = total / n
-        std = np.sqrt(np.maximum(squares / n - mean**2, 0))
+        mean_dn = total / n
+        std = np.sqrt(np.maximum(squares / n - mean_dn**2, 0)) * abs(patches.meta.scale)
+        mean = mean_dn * patches.meta.scale + patches.meta.offset
         flat = [name for name, s in zip(patches.meta.bands, std, strict=True) if s < 1e-7]
         if flat:
             raise UserError(f"{patches.folder}: the band {flat[0]} is constant in {split!r}: drop it from the bands.")

@@ -41,7 +41,9 @@ def read(path: Path) -> Raster:
     with _open(path) as source:
         pixels = source.read()
         if source.count == 1 and len(source.subdatasets) > 1:
-            pixels = np.concatenate([_read_page(page) for page in source.subdatasets])
+            # rasterio lists the pages in the order of their names: 1, 10, 11, ..., 2.
+            pages = [f"GTIFF_DIR:{k + 1}:{path}" for k in range(len(source.subdatasets))]
+            pixels = np.concatenate([_read_page(page) for page in pages])
         grid = _grid(source)
         return Raster(pixels, grid.crs, grid.transform)
 

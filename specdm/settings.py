@@ -12,6 +12,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Precision = Annotated[
     Literal["32-true", "bf16-mixed"], Field(description="number format of the forward pass; losses are float32")
 ]
+Decay = Annotated[
+    Literal["constant", "linear"],
+    Field(description="learning rate after warm-up: constant, or falling linearly to zero, which suits short runs"),
+]
 Augment = Annotated[
     Literal["d4", "flips", "none"],
     Field(description="views of a patch: eight flips and rotations, four flips, or as it is"),
@@ -62,6 +66,7 @@ class AutoencoderSettings(Section):
     )
     learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
     warmup_steps: int = Field(200, ge=0, description="steps of linear warm-up")
+    decay: Decay = "constant"
     batch: int = Field(12, ge=1, description="patches a step")
     steps: int = Field(80_000, ge=1, description="optimiser steps")
     augment: Augment = "d4"
@@ -107,6 +112,7 @@ class DiffusionSettings(Section):
     unet: UNetSettings = Field(UNetSettings(), description="the denoiser")
     learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
     warmup_steps: int = Field(1000, ge=0, description="steps of linear warm-up")
+    decay: Decay = "constant"
     batch: int = Field(64, ge=1, description="latents a step")
     steps: int = Field(100_000, ge=1, description="optimiser steps")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="largest decay of the weight average, warmed up")
@@ -286,7 +292,8 @@ class DownstreamSettings(Section):
     select: Literal["best", "last"] = Field("best", description="weights tested: best on validation, or the last")
     augment: Literal["d4", "flips", "none"] = Field("d4", description="views of a training patch")
     precision: Precision = "32-true"
-    options: dict[Name, dict[str, Any]] = Field({}, description="options of single networks, by name")
+    options: dict[Name, dict[str, Any]] = Field({}, description="options that single networks are built with, by name")
+    overrides: dict[Name, dict[str, Any]] = Field({}, description="settings of this section that differ for a network")
 
 
 class EvaluationSettings(Section):

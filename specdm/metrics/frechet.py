@@ -71,7 +71,7 @@ def halves_floor(
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         side[group] = int(filled[1] < filled[0])
         filled[side[group]] += sizes[group]
-    size = min(*filled, *([n] if n is not None else []))
+    size = int(min(*filled, *([n] if n is not None else [])))
     first, second = x[side[ids] == 0], x[side[ids] == 1]
     return SizedDistance(frechet_distance(_draw(first, size, rng), _draw(second, size, rng)), size)
 

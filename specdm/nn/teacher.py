@@ -7,6 +7,8 @@ has no features of a mask.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -81,7 +83,7 @@ class _Encoder(nn.Module):
     def __init__(self, inputs: int, width: int):
         super().__init__()
         widths = [inputs, *(width * m for m in LEVELS)]
-        self.blocks = nn.ModuleList(_block(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(_block(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         levels = []

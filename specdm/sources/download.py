@@ -18,7 +18,7 @@ from specdm.errors import UserError
 
 MARKER = "download.json"  # written last: whoever finds it finds the rest complete
 ATTEMPTS = 3
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # what an interruption loses at most
 _TALK_S = 5.0
 
 

@@ -218,7 +218,7 @@ def _read_dates_txt(path: Path) -> str:
 def _check_pixels(pixels: np.ndarray, where: Path) -> None:
     if pixels.dtype != np.uint16:
         raise UserError(f"{where} holds {pixels.dtype} pixels instead of uint16: fetch the city again.")
-    if not pixels.any():
+    if not any(plane.any() for date in pixels for plane in date):
         raise UserError(f"{where} holds only zeros: fetch the city again.")
 
 

@@ -38,7 +38,7 @@ class Mixture:
         self.part = np.repeat(np.arange(len(parts)), [len(positions) for _, positions in parts])
         self.positions = np.concatenate([np.asarray(positions, np.int64) for _, positions in parts])
         for other in self.sets[1:]:
-            _require_alike(self.sets[0], other)
+            require_alike(self.sets[0], other)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -76,7 +76,8 @@ class Mixture:
         return self.batch(rows, normaliser, device, views)
 
 
-def _require_alike(a: PatchSet, b: PatchSet) -> None:
+def require_alike(a: PatchSet, b: PatchSet) -> None:
+    """Refuse two sets that differ in bands, level, classes or patch size (UserError)."""
     compared: dict[str, tuple] = {
         "bands": (a.meta.bands, b.meta.bands),
         "processing level": (a.meta.level, b.meta.level),

@@ -24,7 +24,7 @@ from specdm.nn.teacher import Teacher
 from specdm.patches import Normaliser, PatchSet, open_patches
 from specdm.randomness import numpy_generator
 from specdm.settings import EvaluationSettings
-from specdm.stages.batches import Mixture
+from specdm.stages.batches import Mixture, require_alike
 from specdm.stages.train_teacher import load_teacher
 
 STAGE_VERSION = 1
@@ -52,8 +52,13 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     patches, samples = open_patches(patches_folder), open_patches(samples_folder)
     teacher, normaliser, teacher_config = load_teacher(teacher_folder, device)
-    if teacher_config["data_hash"] != patches.hash:
-        raise UserError(f"{teacher_folder} was trained on other patches than {patches_folder}: train it anew.")
+    autoencoder = TrainedAutoencoder.load(autoencoder_folder, device)
+    require_alike(patches, samples)
+    for folder, config in ((teacher_folder, teacher_config), (autoencoder_folder, autoencoder.config)):
+        if config["data_hash"] != patches.hash:
+            raise UserError(f"{folder} was trained on other patches than {patches_folder}: train it anew.")
+    if not len(patches.ids("val")):
+        raise UserError(f"{patches_folder}: the split 'val' is empty: prepare the data with another split.")
     real = _subset(patches.ids("train"), settings.n_samples, seed)
     held_out = _subset(patches.ids("val"), settings.n_samples, seed)
     drawn = np.arange(min(len(samples), settings.n_samples))
@@ -68,7 +73,7 @@ def evaluate(
         **_spectra(patches, samples, real, drawn, groups, seed),
         **_class_shares(patches, samples, real, drawn),
         **_alignment(judged, len(patches.meta.labels), seed),
-        **_reconstruction(TrainedAutoencoder.load(autoencoder_folder, device), patches, held_out, device),
+        **_reconstruction(autoencoder, patches, held_out, device),
     }
     figures.pairs(patches, samples, real[: settings.n_pictures], drawn[: settings.n_pictures], picture)
     files.write_json(

@@ -77,8 +77,10 @@ def _downstream_html(table: pd.DataFrame) -> str:
         change = _with_std(row, "iou_change") if pd.notna(row.get("iou_change_mean")) else ""
         paper = f"{row['paper_miou']:.4f} / {row['paper_mf1']:.4f}" if pd.notna(row["paper_miou"]) else ""
         rows.append(
-            [row["dataset"], row["network"], row["regime"], row["n_real"], row["n_synthetic"], row["n_seeds"]]
-            + [_with_std(row, "miou_macro"), _with_std(row, "mf1_macro"), change, paper]
+            [
+                *(row[key] for key in ("dataset", "network", "regime", "n_real", "n_synthetic", "n_seeds")),
+                *(_with_std(row, "miou_macro"), _with_std(row, "mf1_macro"), change, paper),
+            ]
         )
     return _table(columns, rows)
 

@@ -27,30 +27,48 @@ def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_
     """
     rows = [json.loads(path.read_text()) for path in metric_files]
     raw = pd.DataFrame([{key: row[key] for key in [*ROW, "seed"]} | _numbers(row["scores"]) for row in rows])
-    counts = [c for c in raw.columns if c.startswith("classes_")]
-    scores = [*HEADLINE, *(c for c in raw.columns if c not in {*ROW, "seed", *HEADLINE, *counts})]
+    per_class = [c for c in raw.columns if c.startswith(("iou_", "f1_"))]
+    scores = [*HEADLINE, *per_class]
     # A sample standard deviation: NaN for a single seed, which says nothing about spread.
     groups = raw.groupby(ROW, sort=False, dropna=False)[scores]
     table = groups.mean().add_suffix("_mean").join(groups.std(ddof=1).add_suffix("_std"))
     table.insert(0, "n_seeds", raw.groupby(ROW, sort=False, dropna=False)["seed"].nunique())
     table = table.reset_index()
-    published = pd.read_csv(paper).rename(columns={"miou": "paper_miou", "mf1": "paper_mf1"})
-    table = table.merge(
-        published[["dataset", "network", "regime", "paper_miou", "paper_mf1"]],
-        on=["dataset", "network", "regime"],
-        how="left",
-    )
+    published = pd.read_csv(paper).rename(columns={"miou": "paper_miou", "mf1": "paper_mf1"}).drop(columns="where")
+    # Only the same experiment has the paper's figure beside it: also the numbers of patches must be the paper's.
+    table = table.merge(published, on=["dataset", "network", "regime", "n_real", "n_synthetic"], how="left")
     ordered = [f"{score}_{kind}" for score in scores for kind in ("mean", "std")]
     _write(table[[*ROW, "n_seeds", *ordered[:4], "paper_miou", "paper_mf1", *ordered[4:]]], out)
-    _write(raw[[*ROW, "seed", *scores, *counts]], out_seeds)
+    _write(raw, out_seeds)
 
 
 def synthesis_table(metric_files: Sequence[Path], out: Path) -> None:
     """One row a data set x method: distances with N and floor, spectra, alignment, reconstruction."""
     rows = [json.loads(path.read_text()) for path in metric_files]
     _write(
-        pd.DataFrame([{key: row[key] for key in ("dataset", "method", "seed")} | row["scores"] for row in rows]), out
+        pd.DataFrame(
+            [{key: row[key] for key in ("dataset", "method", "seed")} | _numbers(row["scores"]) for row in rows]
+        ),
+        out,
     )
+
+
+def summary(downstream: Path, synthesis: Path | None) -> str:
+    """The headline columns of the tables as text for a terminal."""
+    columns = [*ROW[:3], "n_real", "n_synthetic", "n_seeds", "miou_macro_mean", "mf1_macro_mean", "iou_change_mean"]
+    parts = [_text(downstream, columns, "Downstream networks, tested on real patches (means over all classes)")]
+    if synthesis:
+        columns = ["dataset", "method", "fd_image1", "fd_image1_floor", "fd_mask", "fd_mask_floor", "msad_rad"]
+        parts.append(_text(synthesis, columns, "Synthetic patches (distances beside their floor, two real halves)"))
+        columns = ["dataset", "method", "agreement", "agreement_shuffled", "agreement_real"]
+        parts.append(_text(synthesis, columns, "Do masks fit images? Agreement with a network trained on real pairs"))
+    return "\n".join(parts)
+
+
+def _text(path: Path, columns: list[str], title: str) -> str:
+    table = pd.read_csv(path)
+    shown = table[[c for c in columns if c in table]].rename(columns=lambda c: c.removesuffix("_mean"))
+    return f"{title}\n{shown.to_string(index=False, na_rep='', float_format=lambda v: f'{v:.3f}')}\n"
 
 
 def _numbers(scores: dict[str, float | None]) -> dict[str, float]:

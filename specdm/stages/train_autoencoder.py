@@ -63,7 +63,9 @@ def train_autoencoder(
             reconstruction, batch.images, batch.masks, weights, normaliser.mean, normaliser.std, batch.valid
         )
 
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+    )
     data = described(patches.meta, patches.images.dtype, (dates, bands, height, width), normaliser)
     stamp = provenance.stamp("train-autoencoder", STAGE_VERSION, seed, settings.model_dump(mode="json"))
     fingerprint = {
@@ -76,7 +78,7 @@ def train_autoencoder(
         network,
         optimiser,
         loss_at,
-        training.warmup_then(settings.steps, "constant", settings.warmup_steps),
+        training.warmup_then(settings.steps, settings.decay, settings.warmup_steps),
         training.Plan(
             settings.steps, settings.precision, ema_decay=0.999, max_minutes=max_minutes, resume_only=resume_only
         ),

@@ -93,9 +93,9 @@ def train_diffusion(
     }
     trained = training.fit(
         denoiser,
-        torch.optim.AdamW(denoiser.parameters(), settings.learning_rate, weight_decay=0.0),
+        torch.optim.AdamW(denoiser.parameters(), settings.learning_rate, weight_decay=0.0, fused=True),
         loss_at,
-        training.warmup_then(settings.steps, "constant", settings.warmup_steps),
+        training.warmup_then(settings.steps, settings.decay, settings.warmup_steps),
         training.Plan(
             settings.steps,
             settings.precision,

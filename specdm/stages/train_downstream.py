@@ -19,7 +19,7 @@ from specdm.nn.downstream.common import DownstreamNetwork, Recipe
 from specdm.patches import Normaliser, PatchSet, open_patches
 from specdm.randomness import numpy_generator, seed_of
 from specdm.settings import DownstreamSettings, Regime
-from specdm.stages.batches import Mixture, described
+from specdm.stages.batches import Mixture, described, require_alike
 
 STAGE_VERSION = 1
 EVAL_BATCH = 16
@@ -88,6 +88,7 @@ def train_downstream(
         "regime": regime.model_dump(mode="json"),
         "n_real": n_real,
         "seed": seed,
+        "subset_seed": subset_seed,
         "data": [patches_set.hash for patches_set in training_set.sets] + [patches.hash],
         "stage_version": STAGE_VERSION,
     }
@@ -157,7 +158,7 @@ def _optimiser(network: DownstreamNetwork, recipe: Recipe) -> torch.optim.Optimi
     groups = network.parameter_groups(recipe)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=0.9)
-    return torch.optim.AdamW(groups, recipe.lr, betas=recipe.betas)
+    return torch.optim.AdamW(groups, recipe.lr, betas=recipe.betas, fused=True)
 
 
 def compose(patches: PatchSet, samples_folder: Path | None, regime: Regime, n_real: int, subset_seed: int) -> Mixture:
@@ -177,6 +178,7 @@ def compose(patches: PatchSet, samples_folder: Path | None, regime: Regime, n_re
         samples, wanted = open_patches(samples_folder), regime.synthetic * n_real
         if len(samples) < wanted:
             raise UserError(f"{samples_folder} holds {len(samples)} patches, the regime needs {wanted}: sample more.")
+        require_alike(patches, samples)  # also without real patches: they give the normaliser and the test
         parts.append((samples, np.arange(wanted)))
     return Mixture(parts)
 

@@ -62,7 +62,7 @@ def train_teacher(
     fingerprint = {"settings": stamp["settings"], "seed": seed, "data": patches.hash, "stage_version": STAGE_VERSION}
     trained = training.fit(
         network,
-        torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.01),
+        torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.01, fused=True),
         loss_at,
         training.warmup_then(settings.steps, "linear", settings.steps // 50),
         training.Plan(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from specdm import rasters
 from specdm.bands import SENTINEL2
@@ -130,6 +131,28 @@ def test_png_and_tif_maps_agree(simulated_oscd):
     np.testing.assert_array_equal(tif, png)
 
 
+def test_soft_edges_of_a_png_are_cut_in_the_middle(tmp_path):
+    grey = np.array([[0, 1, 127, 128, 255]], np.uint8)
+    for mode in ("L", "RGB", "RGBA"):
+        Image.fromarray(grey).convert(mode).save(tmp_path / "cm.png")
+        np.testing.assert_array_equal(oscd_raster.read_change(tmp_path, "any", (1, 5)), [[0, 0, 0, 1, 1]])
+
+
+def test_rect_files_are_used_where_present(small_oscd):
+    city = small_oscd({"alder": ("train", 64, 72, 2.0), "cedar": ("test", 64, 64, 3.0)}) / IMAGES / "alder"
+    (city / "imgs_2_rect").mkdir()
+    rasters.write(city / "imgs_2_rect" / "B05.tif", np.full((1, 64, 72), 4242, np.uint16))
+    pixels = oscd_raster.read_dates(city, ("B04", "B05"), "official")
+    assert pixels[:, :, 0, 0].tolist() == [[401, 501], [402, 4242]]
+
+
+def test_dates_may_be_missing(small_oscd, tmp_path):
+    root = small_oscd({"alder": ("train", 64, 72, 2.0), "cedar": ("test", 64, 64, 3.0)})
+    (root / IMAGES / "alder" / "dates.txt").unlink()
+    oscd.prepare(root, tmp_path / "out", patch_px=64, stride_px=64, val_cities=())
+    assert list(open_patches(tmp_path / "out").index["dates"]) == ["", "2016-03-15,2017-08-29"]
+
+
 @pytest.mark.parametrize(("stride", "train", "test"), [(102, 331, 116), (127, 234, 86)])
 def test_real_window_counts(real_data, stride, train, test):
     cities = oscd.find_cities(real_data / "oscd", ())
@@ -150,6 +173,14 @@ def test_real_norcia_equals_the_official_files_bit_for_bit(real_data):
             np.testing.assert_array_equal(
                 pixels, rasters.read(official / f"imgs_{date}_rect" / f"{band}.tif").pixels[0]
             )
+
+
+def test_real_png_equals_tif_where_both_are_published(real_data, tmp_path):
+    city = next(c for c in oscd.find_cities(real_data / "oscd", ()) if c.name == "aguasclaras")  # soft edges
+    if not (city.labels / "cm.png").is_file():
+        pytest.skip(f"{city.labels} holds no cm.png to compare")
+    tif = oscd_raster.read_change(city.labels, "aguasclaras", (471, 525))
+    np.testing.assert_array_equal(tif, oscd_raster.read_change(city.labels, "no tif of this name", (471, 525)))
 
 
 def test_real_saclay_is_guarded_and_its_maps_are_read(real_data, tmp_path):

@@ -1,0 +1,47 @@
+# make demo   run the whole chain on simulated images, in minutes on two CPU cores
+# make test   lint, unit tests, and one small run of the whole workflow
+# Both set up what they need first: Python 3.11 or newer and nothing else is required. Any other Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The name carries the lock file's checksum: another set of pins installs anew.
+READY  := $(VENV)/ready-$(shell cksum < requirements.lock | cut -d' ' -f1)
+DEMO   := results/demo
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test lint clean-demo
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile | head -3
+
+demo: $(READY)
+	@echo "demo: running the chain on simulated images into $(DEMO)/ (again: continues, or does nothing when complete)"
+	@snakemake --profile workflow/profiles/demo
+	@python -m specdm summarise $(DEMO)/tables/downstream.csv --synthesis $(DEMO)/tables/synthesis.csv
+	@echo "tables    $(DEMO)/tables/"
+	@echo "pictures  $(DEMO)/figures/"
+	@echo "report    $(DEMO)/report.html"
+
+test: $(READY) lint
+	@echo "test: unit tests, then one small run of the whole workflow"
+	@python -m pytest
+
+lint: $(READY)
+	@echo "lint: ruff, snakefmt"
+	@ruff check .
+	@ruff format --check .
+	@snakefmt --check --compact-diff Snakefile rules
+
+clean-demo:
+	rm -rf $(DEMO)
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "SpecDM needs Python 3.11 or newer, $(PYTHON) is older: give another one with PYTHON=..."; exit 1; }
+	@echo "setup: installing the pinned packages into $(VENV) (about 6 GB; minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@rm -f $(VENV)/ready-* && touch $@

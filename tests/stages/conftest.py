@@ -1,0 +1,166 @@
+"""The chain from patches to tables, run once a kind of model through the command line."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+STREAM = {"latent_channels": 2, "width": 16, "multipliers": [1, 2], "layers": 1, "norm_groups": 8}
+STREAM |= {"mid_attention": False}
+AUTOENCODER = {"image": STREAM, "mask": STREAM, "batch": 4, "steps": 6, "warmup_steps": 2, "learning_rate": 0.001}
+UNET = {"width": 16, "multipliers": [1, 2], "layers": 1, "norm_groups": 8, "head_dim": 8, "attention_max_size": 8}
+DIFFUSION = {"unet": UNET, "batch": 4, "steps": 6, "warmup_steps": 2, "n_steps": 50, "learning_rate": 0.001}
+SAMPLING = {"n_steps": 4, "batch": 3}
+N_SAMPLES = 14
+
+
+@pytest.fixture(scope="session")
+def settings() -> SimpleNamespace:
+    """Settings of tiny networks and of a few steps, as plain mappings."""
+    return SimpleNamespace(
+        autoencoder=AUTOENCODER,
+        diffusion=DIFFUSION,
+        sampling=SAMPLING,
+        teacher={"width": 8, "batch": 4, "steps": 10},
+        downstream={"steps": 3, "batch": 2, "val_every": 2, "augment": "flips"},
+        evaluation={"n_samples": 14, "n_pictures": 2},
+    )
+
+
+@pytest.fixture(scope="session")
+def make_chain(tmp_path_factory, verb, settings):
+    """Runs the chain from patches to samples: make(patches, **autoencoder settings) -> its folders."""
+
+    def make(patches: Path, **autoencoder) -> SimpleNamespace:
+        root = tmp_path_factory.mktemp("chain")
+        chain = SimpleNamespace(
+            root=root,
+            patches=patches,
+            state=root / "state",
+            model=root / "model",
+            autoencoder=root / "model" / "autoencoder",
+            denoiser=root / "model" / "denoiser",
+            latents=root / "latents",
+            samples=root / "samples" / patches.name,
+        )
+        first = settings.autoencoder | autoencoder
+        statuses = [
+            verb("train-autoencoder", patches=patches, out=chain.autoencoder, state=chain.state, settings=first),
+            verb("encode", patches=patches, autoencoder=chain.autoencoder, out=chain.latents, augment="d4"),
+            verb(
+                "train-diffusion",
+                latents=chain.latents,
+                out=chain.denoiser,
+                state=chain.state,
+                settings=settings.diffusion,
+            ),
+            verb(
+                "sample",
+                model=chain.model,
+                out=chain.samples,
+                state=chain.state,
+                n=N_SAMPLES,
+                name="synthetic",
+                settings=settings.sampling,
+            ),
+        ]
+        assert statuses == [0, 0, 0, 0]
+        return chain
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def segmentation_chain(make_chain, segmentation_patches) -> SimpleNamespace:
+    return make_chain(segmentation_patches)
+
+
+@pytest.fixture(scope="session")
+def single_chain(make_chain, segmentation_patches) -> SimpleNamespace:
+    return make_chain(segmentation_patches, streams="single")
+
+
+@pytest.fixture(scope="session")
+def change_chain(make_chain, change_patches) -> SimpleNamespace:
+    return make_chain(change_patches)
+
+
+@pytest.fixture(params=["segmentation", "single", "change"])
+def chain(request) -> SimpleNamespace:
+    """Each kind of model in turn."""
+    return request.getfixturevalue(f"{request.param}_chain")
+
+
+@pytest.fixture(scope="session")
+def make_teacher(tmp_path_factory, verb, settings):
+    def make(patches: Path, **changed) -> Path:
+        root = tmp_path_factory.mktemp("teacher")
+        teacher = settings.teacher | changed
+        assert verb("train-teacher", patches=patches, out=root / "teacher", state=root / "state", settings=teacher) == 0
+        assert not (root / "state").exists()
+        return root / "teacher"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def teachers(make_teacher, segmentation_patches, change_patches) -> dict[Path, Path]:
+    """The judge of each patch set; that of two dates learns so fast that its best step is not its last."""
+    return {
+        segmentation_patches: make_teacher(segmentation_patches),
+        change_patches: make_teacher(change_patches, learning_rate=0.1),
+    }
+
+
+@pytest.fixture(scope="session")
+def trained_downstream(tmp_path_factory, verb, settings, segmentation_chain, change_chain) -> dict[str, Path]:
+    """Folders of downstream trainings: segmentation on mixed patches with two seeds, change on real ones."""
+    folders = {}
+    runs = {
+        "mixed-0": (segmentation_chain, "segformer-b0", "augmented-x1", {"real": 1, "synthetic": 1}, 0),
+        "mixed-1": (segmentation_chain, "segformer-b0", "augmented-x1", {"real": 1, "synthetic": 1}, 1),
+        "change": (change_chain, "changeformer-v3", "real", {"real": 1, "synthetic": 0}, 0),
+    }
+    root = tmp_path_factory.mktemp("downstream")
+    for name, (chain, network, regime_name, regime, seed) in runs.items():
+        status = verb(
+            "train-downstream",
+            patches=chain.patches,
+            samples=chain.samples,
+            out=root / name,
+            state=root / f"state-{name}",
+            dataset=chain.patches.name,
+            network=network,
+            regime_name=regime_name,
+            regime=regime,
+            n_real=12,
+            settings=settings.downstream,
+            seed=seed,
+        )
+        assert status == 0
+        assert not (root / f"state-{name}").exists()
+        folders[name] = root / name
+    return folders
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory, verb, settings, teachers, segmentation_chain, single_chain, change_chain):
+    """Folders with synthesis.json and samples.png, by the kind of model."""
+    folders = {}
+    chains = {"segmentation": segmentation_chain, "single": single_chain, "change": change_chain}
+    for kind, chain in chains.items():
+        folders[kind] = tmp_path_factory.mktemp("evaluated") / chain.patches.name / kind
+        status = verb(
+            "evaluate",
+            patches=chain.patches,
+            samples=chain.samples,
+            autoencoder=chain.autoencoder,
+            teacher=teachers[chain.patches],
+            out=folders[kind] / "synthesis.json",
+            picture=folders[kind] / "samples.png",
+            dataset=chain.patches.name,
+            method=kind,
+            settings=settings.evaluation,
+        )
+        assert status == 0
+    return folders

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from specdm.errors import UserError
+from specdm.labels import OSCD, SEGMUNICH
+from specdm.nn.views import view
+from specdm.patches import Normaliser, PatchRecord, PatchWriter, open_patches
+from specdm.stages.batches import Mixture
+
+CPU = torch.device("cpu")
+FEW = {"a": ("train", 3)}
+
+
+@pytest.fixture
+def pair(tmp_path, write_patches):
+    return tuple(open_patches(write_patches(tmp_path / name, 1, SEGMUNICH, FEW, i)) for i, name in enumerate("xy"))
+
+
+def test_rows_of_two_sets_arrive_in_order_and_standardised(pair):
+    first, second = pair
+    mixture = Mixture([(first, np.array([2, 0])), (second, np.array([1]))])
+    normaliser = Normaliser((0.1, 0.2, 0.3, 0.4), (1.0, 2.0, 3.0, 4.0))
+    batch = mixture.batch(np.array([2, 0]), normaliser, CPU)
+    for row, (patches, position) in enumerate([(second, 1), (first, 2)]):
+        refl = patches.images[position] * 1e-4 - 0.1
+        expected = (refl - np.array([0.1, 0.2, 0.3, 0.4])[:, None, None]) / np.array([1, 2, 3, 4])[:, None, None]
+        np.testing.assert_allclose(batch.images[row], expected, atol=1e-5)
+        np.testing.assert_array_equal(batch.masks[row], patches.masks[position])
+    assert mixture.ids() == ["a2", "a0", "a1"]
+
+
+def test_image_mask_and_validity_turn_together(tmp_path, pair):
+    meta = pair[0].meta
+    images = np.random.default_rng(0).integers(1, 999, (1, 1, 4, 32, 32)).astype(np.uint16)
+    images[..., :3, :5] = 0
+    masks = np.arange(32 * 32, dtype=np.int64).reshape(1, 32, 32) % len(SEGMUNICH)
+    with PatchWriter(tmp_path / "z", meta, (1, 4, 32, 32), "uint16") as writer:
+        writer.append(images, masks.astype(np.uint8), [PatchRecord("a", "train", "a", "a")])
+    mixture, normaliser = Mixture([(open_patches(tmp_path / "z"), np.array([0]))]), Normaliser((0,) * 4, (1,) * 4)
+    straight = mixture.batch(np.zeros(8, int), normaliser, CPU)
+    turned = mixture.batch(np.zeros(8, int), normaliser, CPU, np.arange(8))
+    assert (~straight.valid[0, 0]).sum() == 15
+    for k in range(8):
+        for name in ("images", "masks", "valid"):
+            torch.testing.assert_close(getattr(turned, name)[k], view(getattr(straight, name)[k], k), rtol=0, atol=0)
+
+
+def test_a_training_step_has_the_same_batch_whatever_came_before(pair):
+    mixture, normaliser = Mixture([(pair[0], np.arange(3))]), Normaliser((0,) * 4, (1,) * 4)
+    fifth = mixture.training_batch(5, 2, "d4", normaliser, CPU, 0, "stage")
+    mixture.training_batch(0, 2, "d4", normaliser, CPU, 0, "stage")
+    again = mixture.training_batch(5, 2, "d4", normaliser, CPU, 0, "stage")
+    other = mixture.training_batch(5, 2, "d4", normaliser, CPU, 1, "stage")
+    assert torch.equal(fifth.images, again.images)
+    assert not torch.equal(fifth.images, other.images)
+
+
+@pytest.mark.parametrize(
+    ("what", "dates", "labels", "meta"),
+    [
+        ("processing level", 1, SEGMUNICH, {"level": "TOA"}),
+        ("bands", 1, SEGMUNICH, {"bands": ("B02", "B03", "B04", "B08")}),
+        ("classes", 1, OSCD, {}),
+        ("patch shape", 2, SEGMUNICH, {}),
+    ],
+)
+def test_sets_that_differ_are_never_mixed(tmp_path, write_patches, pair, what, dates, labels, meta):
+    other = open_patches(write_patches(tmp_path / "other", dates, labels, FEW, **meta))
+    with pytest.raises(UserError, match=f"differ in {what} .*cannot be mixed"):
+        Mixture([(pair[0], np.arange(3)), (other, np.arange(3))])

@@ -1,0 +1,131 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from specdm.labels import SEGMUNICH
+from specdm.model import TrainedAutoencoder
+from specdm.nn.autoencoder import one_hot
+from specdm.patches import open_patches, to_reflectance
+
+
+@pytest.fixture(params=["segmentation", "single", "change"])
+def result(request, evaluated):
+    """The chain of a kind of model and its metrics."""
+    chain = request.getfixturevalue(f"{request.param}_chain")
+    return chain, json.loads((evaluated[request.param] / "synthesis.json").read_text())
+
+
+def test_every_date_and_the_mask_have_a_distance_with_its_n_and_floor(result):
+    chain, metrics = result
+    scores, dates = metrics["scores"], open_patches(chain.patches).images.shape[1]
+    kinds = [f"image{t + 1}" for t in range(dates)] + ["mask"]
+    assert {key for key in scores if key.startswith("fd_") and key.count("_") == 1} == {f"fd_{k}" for k in kinds}
+    for kind in kinds:
+        # 24 real training patches halve to 12; 8 validation patches limit the distance to them
+        real = metrics["scores"][f"fd_{kind}_n"]
+        assert 6 <= real <= 7  # 14 of the 24 are looked at, halved by group
+        assert scores[f"fd_{kind}_floor"] >= 0
+        assert scores[f"fd_{kind}"] > 0
+        assert scores[f"fd_{kind}_val_n"] <= 8
+
+
+def test_untrained_samples_lie_far_above_the_floor(result):
+    _, metrics = result
+    scores = metrics["scores"]
+    assert scores["fd_image1"] > 3 * scores["fd_image1_floor"]
+    assert scores["msad_rad"] > scores["msad_rad_floor"]
+
+
+def test_class_shares_are_those_of_the_pixels(result):
+    chain, metrics = result
+    samples = open_patches(chain.samples)
+    for k, name in enumerate(samples.meta.labels.names):
+        key = "share_synthetic_" + name.replace(" ", "_")
+        assert metrics["scores"][key] == pytest.approx((samples.masks[:] == k).mean())
+    assert sum(v for k, v in metrics["scores"].items() if k.startswith("share_real_")) == pytest.approx(1)
+
+
+def test_reconstruction_errors_are_those_of_held_out_patches(result):
+    chain, metrics = result
+    patches, trained = open_patches(chain.patches), TrainedAutoencoder.load(chain.autoencoder)
+    rows = patches.ids("val")
+    refl = to_reflectance(patches.images[rows], patches.meta)
+    masks = torch.from_numpy(patches.masks[rows].astype(np.int64))
+    with torch.no_grad():
+        output = trained.network(
+            torch.from_numpy(trained.normaliser.apply(refl)), one_hot(masks, len(patches.meta.labels)), None
+        )
+    again = trained.normaliser.invert(output.images.numpy())
+    entropy = torch.nn.functional.cross_entropy(output.mask_logits, masks, ignore_index=255)
+    assert metrics["scores"]["reconstruction_rmse"] == pytest.approx(np.sqrt(np.mean((refl - again) ** 2)), rel=1e-4)
+    assert metrics["scores"]["reconstruction_cross_entropy"] == pytest.approx(float(entropy), rel=1e-4)
+
+
+def test_the_picture_shows_as_many_real_as_synthetic_pairs(evaluated):
+    widths = {kind: Image.open(folder / "samples.png").size for kind, folder in evaluated.items()}
+    # per block two composites a date and a mask: three tiles for one date, five for two
+    assert widths["change"][0] > widths["segmentation"][0] > 2 * 3 * 32
+    assert widths["change"][1] == widths["segmentation"][1]
+
+
+def test_metrics_say_where_they_come_from(result):
+    chain, metrics = result
+    assert metrics["dataset"] == chain.patches.name
+    assert metrics["provenance"]["stage"] == "evaluate"
+    assert metrics["provenance"]["commit"]
+    assert "real training split" in metrics["reference"]
+
+
+@pytest.fixture
+def refused(tmp_path, verb, settings, teachers, segmentation_chain):
+    """Runs evaluate with one folder exchanged and returns the error."""
+
+    def run(**changed):
+        chain = segmentation_chain
+        folders = dict(
+            patches=chain.patches,
+            samples=chain.samples,
+            autoencoder=chain.autoencoder,
+            teacher=teachers[chain.patches],
+        )
+        out = tmp_path / "synthesis.json"
+        status = verb(
+            "evaluate",
+            **folders | changed,
+            out=out,
+            picture=tmp_path / "p.png",
+            dataset="d",
+            method="m",
+            settings=settings.evaluation,
+        )
+        assert not out.exists()
+        return status
+
+    return run
+
+
+def test_parts_that_do_not_belong_together_are_refused(tmp_path, refused, write_patches, teachers, change_chain):
+    assert "was trained on other patches" in refused(teacher=teachers[change_chain.patches])
+    assert "cannot be mixed" in refused(samples=change_chain.samples)
+    toa = write_patches(tmp_path / "toa", 1, SEGMUNICH, {"a": ("train", 4)}, level="TOA")
+    assert "differ in processing level" in refused(samples=toa)
+
+
+def test_an_autoencoder_of_other_patches_is_refused(refused, change_chain):
+    assert "was trained on other patches" in refused(autoencoder=change_chain.autoencoder)
+
+
+def test_a_set_without_validation_patches_is_refused(tmp_path, refused, write_patches, verb, settings):
+    patches = write_patches(tmp_path / "set", 1, SEGMUNICH, {"a": ("train", 6), "b": ("test", 2)})
+    parts = dict(patches=patches, state=tmp_path / "state")
+    assert verb("train-teacher", **parts, out=tmp_path / "teacher", settings=settings.teacher) == 0
+    one = settings.autoencoder | {"steps": 1}
+    assert verb("train-autoencoder", **parts, out=tmp_path / "autoencoder", settings=one) == 0
+    status = refused(patches=patches, teacher=tmp_path / "teacher", autoencoder=tmp_path / "autoencoder")
+    assert status.startswith("error: ")
+    assert "val" in status
+    shutil.rmtree(patches)

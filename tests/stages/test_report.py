@@ -1,0 +1,55 @@
+import re
+
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory, verb, evaluated, trained_downstream, segmentation_patches, change_patches):
+    """The page of both data sets, and the two tables it was made from."""
+    root = tmp_path_factory.mktemp("report")
+    metrics = [folder / "metrics.json" for folder in trained_downstream.values()]
+    assert verb("tabulate", *metrics, out=root / "downstream.csv", out_seeds=root / "seeds.csv") == 0
+    synthesis = [folder / "synthesis.json" for folder in evaluated.values()]
+    assert verb("tabulate", *synthesis, out=root / "synthesis.csv") == 0
+    status = verb(
+        "report",
+        downstream=root / "downstream.csv",
+        synthesis=root / "synthesis.csv",
+        out=root / "report.html",
+        picture=[folder / "samples.png" for folder in evaluated.values()],
+        patches=[segmentation_patches, change_patches],
+    )
+    assert status == 0
+    return (root / "report.html").read_text(), pd.read_csv(root / "downstream.csv"), pd.read_csv(root / "synthesis.csv")
+
+
+def test_nothing_is_fetched_from_elsewhere(page):
+    text = page[0]
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text))
+    assert not re.search(r"<(script|link|iframe)\b|@import|url\(", text)
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert len(sources) == 3
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_the_numbers_of_the_tables_stand_in_the_page(page):
+    text, downstream, synthesis = page
+    for row in downstream.to_dict("records"):
+        deviation = f" ({row['miou_macro_std']:.3f})" if row["n_seeds"] > 1 else ""
+        assert f">{row['miou_macro_mean']:.3f}{deviation}<" in text
+    for row in synthesis.to_dict("records"):
+        assert f">{row['fd_mask']:.3g} ({row['fd_mask_floor']:.3g}; {row['fd_mask_n']:.0f})<" in text
+        assert f">{row['agreement_normalised']:.3f}<" in text
+    assert "nan" not in re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
+
+
+def test_each_class_of_a_data_set_stands_in_the_legend(page):
+    for name in ("mine dump", "urban fabric", "no change"):
+        assert re.search(rf"</i>{name} \d+\.\d% → \d+\.\d%", page[0])
+
+
+def test_the_change_network_has_its_class_score(page):
+    text, downstream, _ = page
+    change = downstream.set_index("network").loc["changeformer-v3"]
+    assert f">{change['iou_change_mean']:.3f}<" in text

@@ -1,0 +1,179 @@
+"""The arrows of the design: who may import whom. Imports inside functions count as well."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from specdm.networks import NETWORKS
+from specdm.stages import stage_version
+
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "specdm").rglob("*.py"))
+}
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """Absolute names of everything a module imports; `from a import b` gives a.b."""
+    names = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
+
+
+def _ours(module: str) -> set[str]:
+    """Our rooms that a module imports: errors, patches, nn, stages, ..."""
+    return {name.split(".")[1] for name in _imports(module) if name.startswith("specdm.")} - {"__version__"}
+
+
+def _foreign(module: str) -> set[str]:
+    return {name.split(".")[0] for name in _imports(module)} - {"specdm"}
+
+
+def _room(room: str) -> list[str]:
+    return [name for name in MODULES if name.split(".")[1:2] == [room]]
+
+
+def _importers(package: str) -> set[str]:
+    return {name for name in MODULES if package in _foreign(name)}
+
+
+ALLOWED = {
+    "errors": set(),
+    "bands": {"errors"},
+    "labels": {"errors"},
+    "networks": set(),
+    "randomness": set(),
+    "provenance": set(),
+    "files": {"errors"},
+    "rasters": {"errors"},
+    "patches": {"errors", "files", "labels", "rasters"},
+    "settings": {"networks"},
+    "config": {"errors", "bands", "networks", "settings"},
+    "nn": {"nn", "errors"},
+    "metrics": {"metrics", "errors"},
+    "sources": {"sources", "errors", "files", "bands", "labels", "patches", "rasters", "randomness"},
+    "training": {"errors", "files"},
+    "figures": {"bands", "files", "patches"},
+    "model": {"errors", "files", "nn", "patches"},
+}
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_is_entered_from_its_door_only(room):
+    modules = _room(room)
+    assert modules
+    for module in modules:
+        assert _ours(module) <= ALLOWED[room], module
+
+
+def test_every_room_has_a_rule():
+    rooms = {name.split(".")[1] for name in MODULES if name != "specdm"}
+    assert rooms == set(ALLOWED) | {"stages", "cli", "__main__"}
+
+
+def test_only_the_command_line_and_the_rules_know_the_stages():
+    users = {name for name in MODULES if "stages" in _ours(name) and name.split(".")[1] != "stages"}
+    assert users == {"specdm.cli"}
+
+
+def test_nobody_imports_the_command_line_but_its_entry():
+    assert {name for name in MODULES if "cli" in _ours(name)} == {"specdm.__main__"}
+
+
+@pytest.mark.parametrize(
+    ("package", "importers"),
+    [
+        ("diffusers", {"specdm.nn.backbones"}),
+        ("rasterio", {"specdm.rasters"}),
+        ("geopandas", {"specdm.rasters"}),
+        ("lightning_fabric", {"specdm.training"}),
+        ("pydantic", {"specdm.config", "specdm.settings"}),
+        ("snakemake", set()),
+    ],
+)
+def test_a_library_has_one_door(package, importers):
+    assert _importers(package) == importers
+
+
+def test_only_the_sources_reach_the_network():
+    network = {"urllib", "requests", "http", "socket", "ftplib", "sentinelhub"}
+    for name in MODULES:
+        if name.split(".")[1:2] != ["sources"]:
+            assert not _foreign(name) & network, name
+
+
+def test_the_configuration_and_the_data_side_stay_free_of_torch():
+    for room in (
+        "config",
+        "settings",
+        "networks",
+        "cli",
+        "sources",
+        "metrics",
+        "bands",
+        "labels",
+        "patches",
+        "rasters",
+    ):
+        for name in _room(room):
+            assert "torch" not in _foreign(name), name
+
+
+def test_the_networks_know_no_paths_and_no_device_choice():
+    for name in _room("nn"):
+        assert not _foreign(name) & {"pathlib", "os", "logging", "pydantic", "yaml", "lightning_fabric"}, name
+        assert "is_available" not in MODULES[name].read_text(), name
+
+
+def test_the_command_line_imports_lightly_at_its_top():
+    tree = ast.parse(MODULES["specdm.cli"].read_text())
+    top = {
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert top <= {"__future__", "sys", "time", "pathlib", "typing", "typer", "specdm.errors"}
+
+
+def test_the_names_of_the_networks_are_those_that_can_be_built():
+    from specdm.nn import downstream
+
+    assert {name: network.task for name, network in downstream.NETWORKS.items()} == NETWORKS
+
+
+def test_every_stage_of_a_rule_has_a_version():
+    used = set()
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        used |= set(re.findall(r"stage_version\(\"(\w+)\"\)", path.read_text()))
+    stages = {path.stem for path in (ROOT / "specdm" / "stages").glob("*.py")} - {"__init__", "batches"}
+    assert used == stages
+    for stage in stages:
+        assert isinstance(stage_version(stage), int)
+    with pytest.raises(KeyError):
+        stage_version("batches")
+
+
+def test_every_rule_that_computes_declares_its_version():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            name = rule.split(":")[0]
+            if name != "download" and "python -m specdm" in rule:
+                assert "stage_version(" in rule, name
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_short_and_says_what_it_is(name):
+    text = MODULES[name].read_text()
+    assert text.count("\n") <= 400
+    assert ast.get_docstring(ast.parse(text))

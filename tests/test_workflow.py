@@ -1,0 +1,107 @@
+"""The workflow as its users run it: dry runs of the paper's configuration, and one small run of everything."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL = [f"{REPOSITORY}/config/demo.yaml", f"{REPOSITORY}/config/test.yaml"]
+
+
+def snakemake(folder: Path, *arguments: str, configfiles: list[str] | None = None) -> str:
+    """Run Snakemake on the repository's Snakefile in a working folder and return what it printed."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", f"{REPOSITORY}/Snakefile", "--directory", str(folder)]
+    command += ["--cores", "2", "--resources", "gpu=0"]
+    if configfiles:
+        command += ["--configfile", *configfiles]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, env=os.environ | {"PATH": path}, check=False
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
+
+
+def jobs_of(output: str) -> dict[str, int]:
+    """Rule -> number of jobs, from the table that a dry run prints."""
+    table = output.rsplit("Job stats:", 1)[-1].split("total", 1)[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def test_paper_experiments_plan_on_a_bare_clone(tmp_path):
+    jobs = jobs_of(snakemake(tmp_path, "-n", "--", "results/tables/downstream.csv"))
+    assert sum(jobs.values()) < 250
+    assert jobs["download"] == jobs["prepare"] == 2
+    assert jobs["train_downstream"] == 2 * 6 * 3  # data sets x regimes x seeds
+    assert not (tmp_path / "results").exists()
+
+
+def test_every_rule_says_in_a_sentence_what_it_does(tmp_path):
+    listed = snakemake(tmp_path, "--list-rules")
+    rules = re.findall(r"^rule (\w+)", "\n".join(p.read_text() for p in (REPOSITORY / "rules").glob("*.smk")), re.M)
+    for rule in rules:
+        assert re.search(rf"^{rule} \(.+\.\)$", listed, re.M), rule
+
+
+def test_wrong_key_stops_before_the_first_job_with_one_sentence(tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("methods: {specdm: {autoencoder: {sad_wieght: 0}}}\n")
+    with pytest.raises(AssertionError) as failure:
+        snakemake(tmp_path, "-n", configfiles=[str(wrong)])
+    assert "methods.specdm.autoencoder.sad_wieght: there is no such key, did you mean 'sad_weight'?" in str(
+        failure.value
+    )
+    assert "Traceback" not in str(failure.value)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("workflow")
+    snakemake(folder, "--quiet", configfiles=SMALL)
+    return folder
+
+
+@pytest.mark.workflow
+def test_small_run_leaves_tables_and_report(small_run):
+    results = small_run / "results/test"
+    table = pd.read_csv(results / "tables/downstream.csv")
+    assert set(zip(table["dataset"], table["network"], table["regime"], strict=True)) == {
+        ("segmunich", "segformer-b0", "real"),
+        ("segmunich", "segformer-b0", "augmented-x5"),
+        ("oscd", "changeformer-v3", "real"),
+        ("oscd", "changeformer-v3", "augmented-x5"),
+    }
+    assert table["miou_macro_mean"].between(0, 1).all() and table["mf1_macro_mean"].between(0, 1).all()
+    assert table["paper_miou"].isna().all()  # other numbers of patches: not the paper's experiment
+    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 4
+    assert list(pd.read_csv(results / "tables/synthesis.csv")["dataset"]) == ["segmunich", "oscd"]
+    assert "<img" in (results / "report.html").read_text()
+    assert not list((results / "state").rglob("*.pt"))  # finished trainings leave no state
+
+
+@pytest.mark.workflow
+def test_finished_run_has_nothing_to_do(small_run):
+    assert "Nothing to be done" in snakemake(small_run, "-n", configfiles=SMALL)
+
+
+@pytest.mark.workflow
+def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
+    changed = small_run / "changed.yaml"
+    changed.write_text("datasets: {oscd: {method_overrides: {diffusion: {steps: 3}}}}\n")
+    jobs = jobs_of(snakemake(small_run, "-n", configfiles=[*SMALL, str(changed)]))
+    jobs.pop("all")
+    assert jobs == {
+        "train_diffusion": 1,
+        "sample": 1,
+        "evaluate": 1,
+        "train_downstream": 1,  # the augmented regime of oscd; its real regime and segmunich stay
+        "downstream_table": 1,
+        "synthesis_table": 1,
+        "report": 1,
+    }
