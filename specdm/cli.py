@@ -83,7 +83,7 @@ def download(
     """Fetch a benchmark data set; the same command resumes."""
     from specdm.sources.download import download as fetch
 
-    fetch(name, out, table=table, from_dir=from_dir)
+    print("\n".join(fetch(name, out, table=table, from_dir=from_dir).lines()))
 
 
 @app.command()

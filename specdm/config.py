@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -204,11 +205,14 @@ def _sentence(section: type[Section], error: pydantic.ValidationError, where: tu
     # An unknown key explains a missing one, so it is told first.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     loc = [str(part) for part in first["loc"]]
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if re.fullmatch(r"(constrained-)?int|literal\[.*\]", loc[-1] if loc else ""):  # one branch of a union
+        branches = [e["msg"] for e in error.errors() if e["loc"][:-1] == first["loc"][:-1]]
+        message, loc = " or ".join([branches[0], *(b.removeprefix("Input should be ") for b in branches[1:])]), loc[:-1]
     valid_keys = _keys_at(section, loc[:-1])
     if len(loc) > 2 and loc[0] == "datasets" and loc[2] in DATASETS:
         del loc[2]  # pydantic inserts the value of `source` there
     key = ".".join([*where, *loc]) or "the configuration"
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
     match first["type"]:
         case "extra_forbidden":
             return f"{key}: there is no such key, did you mean {_nearest(loc[-1], valid_keys)!r}?"

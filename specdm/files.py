@@ -25,7 +25,10 @@ def explain_os_errors(where: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"The disk is full at {where}: free some space, then run the same command.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"Writing to {where} is not permitted: choose another output folder.") from error
+            place = error.filename or where
+            raise UserError(
+                f"{place} may not be read or written: mend its permissions, or use another folder."
+            ) from error
         raise
 
 

@@ -157,12 +157,22 @@ class OscdSettings(Section):
 
     bands: str | tuple[str, ...] = Field("paper", description="a named band set or a list of band names")
     patch_px: int = Field(256, ge=8, description="side of a patch in 10 m pixels")
-    stride_px: int = Field(102, ge=1, description="distance of neighbouring windows; 102 = 60 % overlap, 127 = 234/86")
+    stride_px: Annotated[int, Field(ge=1)] | Literal["paper-overlap", "paper-counts"] = Field(
+        "paper-overlap",
+        description="distance of neighbouring windows: a number of pixels; paper-overlap, 60 % overlap as printed; or "
+        "paper-counts, half a patch less one pixel, which gives 234 and 86 windows of 256 px",
+    )
     grid: Literal["official", "registered"] = Field(
         "official", description="official: as the published rect files; registered: date 2 resampled onto date 1"
     )
     val_cities: tuple[str, ...] = Field(("nantes", "hongkong"), description="training cities used for validation")
     guard_px: int = Field(32, ge=0, description="training windows this close to a test city's ground are dropped")
+
+    @property
+    def stride(self) -> int:
+        """The distance of neighbouring windows in pixels."""
+        named = {"paper-overlap": round(0.4 * self.patch_px), "paper-counts": self.patch_px // 2 - 1}
+        return named.get(self.stride_px, self.stride_px)
 
 
 class SegMunichSettings(Section):

@@ -153,7 +153,10 @@ def test_a_folder_that_forbids_writing_is_told(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(module.files.tempfile, "mkdtemp", forbidden)
-    with pytest.raises(UserError, match="is not permitted"), PatchWriter(tmp_path / "s", META, (1, 2, 8, 8), "uint16"):
+    with (
+        pytest.raises(UserError, match="may not be read or written"),
+        PatchWriter(tmp_path / "s", META, (1, 2, 8, 8), "uint16"),
+    ):
         pass
 
 

@@ -19,7 +19,7 @@ def prepare(name: str, raw: Path, out: Path, settings: SegMunichSettings | OscdS
     """
     options = settings.model_dump() | {"bands": bands.resolve(settings.bands)}
     if isinstance(settings, OscdSettings):
-        return oscd.prepare(raw, out, name=name, **options).lines()
+        return oscd.prepare(raw, out, name=name, **options | {"stride_px": settings.stride}).lines()
     return segmunich.prepare(raw, out, name=name, seed=seed, **options).lines()
 
 
