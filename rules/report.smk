@@ -58,6 +58,17 @@ rule synthesis_table:
         "python -m specdm tabulate {input} --out {output} > {log} 2>&1"
 
 
+def simulation_note():
+    simulated = [
+        name
+        for name, dataset in CONFIG.datasets.items()
+        if dataset.origin == "simulate"
+    ]
+    return (
+        f"The images of {' and '.join(simulated)} are simulated." if simulated else ""
+    )
+
+
 rule report:
     """Write the page with tables and pictures."""
     input:
@@ -77,9 +88,10 @@ rule report:
         patches=" ".join(
             f"--patches {RESULTS}/patches/{name}" for name in CONFIG.datasets
         ),
+        note=simulation_note(),
         version=stage_version("report"),
     message:
         "Writing the report"
     shell:
         "python -m specdm report --downstream {input.downstream} --synthesis {input.synthesis} --out {output}"
-        " {params.pictures} {params.patches} > {log} 2>&1"
+        " {params.pictures} {params.patches} --note {params.note:q} > {log} 2>&1"

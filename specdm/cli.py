@@ -280,11 +280,12 @@ def report(
     out: Out,
     picture: Annotated[list[Path], typer.Option(help="sample pictures, <dataset>/<method>/samples.png")] = [],  # noqa: B006
     patches: Annotated[list[Path], typer.Option(help="real patch sets")] = [],  # noqa: B006
+    note: Annotated[str, typer.Option(help="a sentence for the top of the page")] = "",
 ) -> None:
     """Write one self-contained HTML page of a run."""
     from specdm.stages.report import report as stage
 
-    stage(downstream, synthesis, picture, patches, out)
+    stage(downstream, synthesis, picture, patches, out, note)
 
 
 @app.command()

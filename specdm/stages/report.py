@@ -18,7 +18,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child, td.text { text-align: left }
+th.text, td.text { text-align: left }
 img { max-width: 100%; image-rendering: pixelated; border: 1px solid #ddd }
 .key span { display: inline-block; margin-right: 1rem } .key i { display: inline-block; width: 1em; height: 1em;
   margin-right: .3em; vertical-align: -2px; border: 1px solid #999 }
@@ -26,7 +26,9 @@ img { max-width: 100%; image-rendering: pixelated; border: 1px solid #ddd }
 """
 
 
-def report(downstream: Path, synthesis: Path, pictures: Sequence[Path], patch_sets: Sequence[Path], out: Path) -> None:
+def report(
+    downstream: Path, synthesis: Path, pictures: Sequence[Path], patch_sets: Sequence[Path], out: Path, note: str = ""
+) -> None:
     """Write the page.
 
     Args:
@@ -34,10 +36,12 @@ def report(downstream: Path, synthesis: Path, pictures: Sequence[Path], patch_se
         pictures: sample pictures, named <dataset>/<method>/samples.png.
         patch_sets: the real patch sets, for counts and legends.
         out: the HTML file.
+        note: a sentence for the top of the page, for example that images are simulated.
     """
     downstream_table, synthesis_table = pd.read_csv(downstream, keep_default_na=True), pd.read_csv(synthesis)
     parts = [
         "<h1>SpecDM: what this run found</h1>",
+        f"<p><b>{html.escape(note)}</b></p>" if note else "",
         "<p class=note>Every number is collected from the metric files of the run; none is typed.</p>",
         "<h2>Does synthetic data help?</h2>",
         "<p>Downstream networks trained on real, synthetic and mixed patches, tested once on the real test split. "
@@ -82,7 +86,7 @@ def _downstream_html(table: pd.DataFrame) -> str:
                 *(_with_std(row, "miou_macro"), _with_std(row, "mf1_macro"), change, paper),
             ]
         )
-    return _table(columns, rows)
+    return _table(columns, rows, n_text=3)
 
 
 def _with_std(row: dict, score: str) -> str:
@@ -106,15 +110,14 @@ def _synthesis_html(table: pd.DataFrame) -> str:
             [row["dataset"], row["method"], *distances, f"{row['msad_rad']:.3f} ({row['msad_rad_floor']:.3f})"]
             + [f"{row[f'reconstruction_{k}']:.4f}" for k in ("rmse", "sad_rad", "cross_entropy")]
         )
-    return _table(columns, rows)
+    return _table(columns, rows, n_text=2)
 
 
 def _alignment_html(table: pd.DataFrame) -> str:
     columns = ["data set", "method", "synthetic", "shuffled masks", "unseen real", "normalised (0 shuffled, 1 real)"]
     keys = ["agreement", "agreement_shuffled", "agreement_real", "agreement_normalised"]
-    return _table(
-        columns, [[row["dataset"], row["method"], *(f"{row[k]:.3f}" for k in keys)] for row in table.to_dict("records")]
-    )
+    rows = [[row["dataset"], row["method"], *(f"{row[k]:.3f}" for k in keys)] for row in table.to_dict("records")]
+    return _table(columns, rows, n_text=2)
 
 
 def _legend_html(patches, table: pd.DataFrame, dataset: str, method: str) -> str:
@@ -137,15 +140,15 @@ def _data_html(patches) -> str:
     )
 
 
-def _table(columns: list[str], rows: list[list]) -> str:
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{' class=text' if i < 3 else ''}>{html.escape(str(v))}</td>" for i, v in enumerate(r))
-        + "</tr>"
-        for r in rows
-    )
-    return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
+def _table(columns: list[str], rows: list[list], n_text: int) -> str:
+    """An HTML table whose first n_text columns are texts, the others numbers."""
+
+    def cells(tag: str, values: list) -> str:
+        kinds = [" class=text" if i < n_text else "" for i in range(len(values))]
+        return "".join(f"<{tag}{k}>{html.escape(str(v))}</{tag}>" for k, v in zip(kinds, values, strict=True))
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<div class=scroll><table><tr>{cells('th', columns)}</tr>{body}</table></div>"
 
 
 def _inline(picture: Path) -> str:

@@ -26,6 +26,8 @@ def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_
         out, out_seeds: the two CSV files to write.
     """
     rows = [json.loads(path.read_text()) for path in metric_files]
+    place = {pair: i for i, pair in enumerate(dict.fromkeys((row["dataset"], row["network"]) for row in rows))}
+    rows.sort(key=lambda row: (place[row["dataset"], row["network"]], *_regime_order(row)))
     raw = pd.DataFrame([{key: row[key] for key in [*ROW, "seed"]} | _numbers(row["scores"]) for row in rows])
     per_class = [c for c in raw.columns if c.startswith(("iou_", "f1_"))]
     scores = [*HEADLINE, *per_class]
@@ -40,6 +42,12 @@ def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_
     ordered = [f"{score}_{kind}" for score in scores for kind in ("mean", "std")]
     _write(table[[*ROW, "n_seeds", *ordered[:4], "paper_miou", "paper_mf1", *ordered[4:]]], out)
     _write(raw, out_seeds)
+
+
+def _regime_order(row: dict) -> tuple[int, int]:
+    """Real data first, then synthetic alone, then mixtures by their size."""
+    kind = 0 if not row["n_synthetic"] else 1 if not row["n_real"] else 2
+    return kind, row["n_synthetic"]
 
 
 def synthesis_table(metric_files: Sequence[Path], out: Path) -> None:

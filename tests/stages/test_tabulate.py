@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from specdm import files
+from specdm.stages.tabulate import downstream_tables
 
 PAPER = """dataset,network,regime,n_real,n_synthetic,miou,mf1,where
 fields,segformer-b5,real,12,0,0.3574,0.4852,table 5
@@ -87,3 +88,19 @@ def test_the_synthesis_table_has_one_row_a_metric_file(tmp_path, verb):
     table = pd.read_csv(tmp_path / "synthesis.csv").set_index("method")
     assert table.loc["specdm", "fd_image1"] == 1.5
     assert np.isnan(table.loc["ldm", "fd_image1"])
+
+
+def test_regimes_stand_in_the_order_real_synthetic_mixed_whatever_the_order_of_files(tmp_path):
+    kinds = {"augmented-x5": (4, 20), "synthetic": (0, 20), "augmented-x1": (4, 4), "real": (4, 0)}
+    paths = []
+    for name, (n_real, n_synthetic) in kinds.items():
+        row = {"dataset": "d", "network": "n", "regime": name, "method": "", "n_real": n_real, "seed": 0}
+        row |= {"n_synthetic": n_synthetic, "n_test": 1, "steps": 1}
+        scores = dict.fromkeys(SCORES, 0.5)
+        paths.append(tmp_path / f"{name}.json")
+        files.write_json(paths[-1], row | {"scores": scores})
+    paper = tmp_path / "paper.csv"
+    paper.write_text("dataset,network,regime,n_real,n_synthetic,miou,mf1,where\nx,n,real,1,0,0.1,0.2,t\n")
+    downstream_tables(paths, paper, tmp_path / "table.csv", tmp_path / "seeds.csv")
+    order = [line.split(",")[2] for line in (tmp_path / "table.csv").read_text().splitlines()[1:]]
+    assert order == ["real", "synthetic", "augmented-x1", "augmented-x5"]
