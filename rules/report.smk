@@ -75,6 +75,7 @@ rule report:
         downstream=rules.downstream_table.output.table,
         synthesis=rules.synthesis_table.output[0],
         pictures=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/samples.png"),
+        spectra=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/spectra.png"),
     output:
         f"{RESULTS}/report.html",
     log:

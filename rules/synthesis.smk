@@ -80,6 +80,7 @@ rule evaluate:
     output:
         metrics=f"{RESULTS}/metrics/{{dataset}}/{{method}}/synthesis.json",
         picture=f"{RESULTS}/figures/{{dataset}}/{{method}}/samples.png",
+        spectra=f"{RESULTS}/figures/{{dataset}}/{{method}}/spectra.png",
     log:
         f"{RESULTS}/logs/evaluate/{{dataset}}-{{method}}.log",
     benchmark:
@@ -104,5 +105,5 @@ rule evaluate:
     shell:
         "exec python -m specdm evaluate --patches {params.patches} --samples {params.samples}"
         " --autoencoder {params.autoencoder} --teacher {params.teacher} --out {output.metrics}"
-        " --picture {output.picture} --dataset {wildcards.dataset} --method {wildcards.method}"
+        " --picture {output.picture} --spectra-picture {output.spectra} --dataset {wildcards.dataset} --method {wildcards.method}"
         " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

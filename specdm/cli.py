@@ -194,6 +194,7 @@ def evaluate(
     teacher: Annotated[Path, typer.Option(help="folder of the trained judge")],
     out: Out,
     picture: Annotated[Path, typer.Option(help="PNG of real beside synthetic pairs")],
+    spectra_picture: Annotated[Path, typer.Option(help="PNG of the mean spectra of classes, real and synthetic")],
     dataset: Annotated[str, typer.Option(help="name of the data set")],
     method: Annotated[str, typer.Option(help="name of the generator")],
     settings: Settings = "{}",
@@ -204,7 +205,7 @@ def evaluate(
     from specdm.stages.evaluate import evaluate as stage
 
     section = _section(EvaluationSettings, settings)
-    stage(patches, samples, autoencoder, teacher, out, picture, dataset, method, section, seed)
+    stage(patches, samples, autoencoder, teacher, out, picture, spectra_picture, dataset, method, section, seed)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from specdm import bands, files
-from specdm.patches import PatchSet
+from specdm.patches import PatchMeta, PatchSet
 
 GAP, SCALE = 4, 3
 
@@ -54,6 +54,32 @@ def pairs(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndar
         draw.text((left * scale, 2), f"{text}  (true colour | near infrared | mask)", fill=(0, 0, 0))
     with files.new_file(path) as temporary:
         picture.save(temporary, format="PNG")
+
+
+def class_spectra(real: np.ndarray, synthetic: np.ndarray, meta: PatchMeta, path: Path) -> None:
+    """Draw class-mean spectra, real (solid) beside synthetic (dashed), each class in its colour.
+
+    Args:
+        real, synthetic: mean reflectance (K,C); NaN for classes without pixels, which are left out.
+        meta: names, colours and bands.
+        path: the PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(meta.bands))
+    for c, mean, drawn in zip(meta.labels.classes, real, synthetic, strict=True):
+        if np.isfinite(mean).all() and np.isfinite(drawn).all():
+            colour = tuple(0.85 * value / 255 for value in c.colour)  # white classes stay visible on white paper
+            axes.plot(places, mean, color=colour, label=c.name)
+            axes.plot(places, drawn, color=colour, linestyle="--")
+    axes.set_xticks(places, meta.bands)
+    axes.set(xlabel="band", ylabel="mean reflectance", title=f"{meta.name}: real (solid) and synthetic (dashed)")
+    if axes.lines:
+        axes.legend(fontsize="small", ncols=2)
+    with files.new_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def _join(tiles: list[np.ndarray], axis: int, gap: int = GAP) -> np.ndarray:

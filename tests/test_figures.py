@@ -58,3 +58,14 @@ def test_brighter_samples_look_brighter(tmp_path, write_patches):
         sums[samples.meta.name] = left.sum(), right.sum()
     assert sums["bright"][0] == sums["real"][0]
     assert sums["bright"][1] > 1.1 * sums["real"][1]
+
+
+def test_spectra_of_classes_without_pixels_are_left_out(tmp_path, segmentation_patches):
+    meta = open_patches(segmentation_patches).meta
+    real = np.full((len(meta.labels), len(meta.bands)), np.nan)
+    figures.class_spectra(real, real, meta, tmp_path / "none.png")
+    real[1] = np.linspace(0.1, 0.4, len(meta.bands))
+    figures.class_spectra(real, 1.1 * real, meta, tmp_path / "one.png")
+    none, one = (np.asarray(Image.open(tmp_path / name).convert("RGB")) for name in ("none.png", "one.png"))
+    colourful = [int((np.ptp(picture.astype(int), axis=-1) > 40).sum()) for picture in (none, one)]
+    assert colourful[0] == 0 < colourful[1]

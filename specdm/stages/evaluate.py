@@ -27,7 +27,7 @@ from specdm.settings import EvaluationSettings
 from specdm.stages.batches import Mixture, require_alike
 from specdm.stages.train_teacher import load_teacher
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 BATCH = 32
 MIN_PIXELS = 100  # classes with fewer pixels in either set are left out of mSAD and counted
 
@@ -39,12 +39,15 @@ def evaluate(
     teacher_folder: Path,
     out: Path,
     picture: Path,
+    spectra_picture: Path,
     dataset: str,
     method: str,
     settings: EvaluationSettings,
     seed: int,
 ) -> None:
-    """Write the metrics of a synthetic patch set as JSON to `out` and real beside synthetic pairs to `picture`.
+    """Write the metrics of a synthetic patch set as JSON to `out`, and two pictures.
+
+    `picture` shows real beside synthetic pairs, `spectra_picture` the mean spectra of their classes.
 
     Raises:
         UserError: when the sets do not belong together or hold too few patches.
@@ -68,13 +71,15 @@ def evaluate(
         "synthetic": _judge(samples, drawn, teacher, normaliser, device),
     }
     groups = patches.index["group"].to_numpy()[real]
+    real_spectra, drawn_spectra = _class_spectra(patches, real), _class_spectra(samples, drawn)
     scores = {
         **_frechet(judged, groups, seed),
-        **_spectra(patches, samples, real, drawn, groups, seed),
+        **_msad(patches, real, groups, real_spectra, drawn_spectra, seed),
         **_class_shares(patches, samples, real, drawn),
         **_alignment(judged, len(patches.meta.labels), seed),
         **_reconstruction(autoencoder, patches, held_out, device),
     }
+    figures.class_spectra(real_spectra.means(), drawn_spectra.means(), samples.meta, spectra_picture)
     figures.pairs(patches, samples, real[: settings.n_pictures], drawn[: settings.n_pictures], picture)
     files.write_json(
         out,
@@ -143,19 +148,23 @@ def _frechet(judged: dict[str, _Judged], groups: np.ndarray, seed: int) -> dict[
     return scores
 
 
-def _spectra(
-    patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray, groups: np.ndarray, seed: int
+def _msad(
+    patches: PatchSet,
+    real: np.ndarray,
+    groups: np.ndarray,
+    real_spectra: ClassSpectra,
+    drawn_spectra: ClassSpectra,
+    seed: int,
 ) -> dict[str, float]:
     names = np.unique(groups)
     half = np.isin(groups, numpy_generator(seed, "halves").permutation(names)[: len(names) // 2])
-    if not half.any():
+    if not half.any():  # a single group
         half = np.arange(len(real)) % 2 == 0
-    all_real, first, second = (_class_spectra(patches, p) for p in (real, real[half], real[~half]))
-    scores = msad(_class_spectra(samples, drawn), all_real, min_pixels=MIN_PIXELS)
-    floor = msad(first, second, min_pixels=MIN_PIXELS)
+    scores = msad(drawn_spectra, real_spectra, min_pixels=MIN_PIXELS)
+    first, second = (_class_spectra(patches, part) for part in (real[half], real[~half]))
     return {
         "msad_rad": scores["msad_rad"],
-        "msad_rad_floor": floor["msad_rad"],
+        "msad_rad_floor": msad(first, second, min_pixels=MIN_PIXELS)["msad_rad"],
         "msad_classes": scores["classes_compared"],
     }
 

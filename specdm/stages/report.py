@@ -13,13 +13,13 @@ from specdm import files
 from specdm.metrics.segmentation import slug
 from specdm.patches import open_patches
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
 th.text, td.text { text-align: left }
-img { max-width: 100%; image-rendering: pixelated; border: 1px solid #ddd }
+img { max-width: 100%; border: 1px solid #ddd; margin: .5rem 0 } .pixels { image-rendering: pixelated }
 .key span { display: inline-block; margin-right: 1rem } .key i { display: inline-block; width: 1em; height: 1em;
   margin-right: .3em; vertical-align: -2px; border: 1px solid #999 }
 .note { color: #555 } .scroll { overflow-x: auto }
@@ -33,7 +33,7 @@ def report(
 
     Args:
         downstream, synthesis: the tables.
-        pictures: sample pictures, named <dataset>/<method>/samples.png.
+        pictures: sample pictures, named <dataset>/<method>/samples.png, each with spectra.png beside it.
         patch_sets: the real patch sets, for counts and legends.
         out: the HTML file.
         note: a sentence for the top of the page, for example that images are simulated.
@@ -64,7 +64,8 @@ def report(
         parts += [
             f"<h2>{html.escape(dataset)}: pairs made by {html.escape(method)}</h2>",
             _legend_html(sets[dataset], synthesis_table, dataset, method),
-            f'<img alt="real pairs left, synthetic pairs right" src="{_inline(picture)}">',
+            f'<img class=pixels alt="real pairs left, synthetic pairs right" src="{_inline(picture)}">',
+            f'<img alt="class-mean spectra" src="{_inline(picture.with_name("spectra.png"))}">',
         ]
     parts += ["<h2>Data</h2>", *(_data_html(patches) for patches in sets.values())]
     with files.new_file(out) as temporary:

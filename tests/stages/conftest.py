@@ -158,6 +158,7 @@ def evaluated(tmp_path_factory, verb, settings, teachers, segmentation_chain, si
             teacher=teachers[chain.patches],
             out=folders[kind] / "synthesis.json",
             picture=folders[kind] / "samples.png",
+            spectra_picture=folders[kind] / "spectra.png",
             dataset=chain.patches.name,
             method=kind,
             settings=settings.evaluation,

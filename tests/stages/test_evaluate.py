@@ -98,6 +98,7 @@ def refused(tmp_path, verb, settings, teachers, segmentation_chain):
             **folders | changed,
             out=out,
             picture=tmp_path / "p.png",
+            spectra_picture=tmp_path / "s.png",
             dataset="d",
             method="m",
             settings=settings.evaluation,
