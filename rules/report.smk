@@ -95,4 +95,4 @@ rule report:
         "Writing the report"
     shell:
         "python -m specdm report --downstream {input.downstream} --synthesis {input.synthesis} --out {output}"
-        " {params.pictures} {params.patches} --note {params.note:q} > {log} 2>&1"
+        " {params.pictures} {params.patches} {params.note} > {log} 2>&1"

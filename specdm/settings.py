@@ -302,6 +302,9 @@ class DownstreamSettings(Section):
     select: Literal["best", "last"] = Field("best", description="weights tested: best on validation, or the last")
     augment: Literal["d4", "flips", "none"] = Field("d4", description="views of a training patch")
     precision: Precision = "32-true"
+    class_weights: Literal["none", "sqrt"] = Field(
+        "none", description="weights of classes in the loss: none, or 1 / sqrt(frequency) in the training patches"
+    )
     options: dict[Name, dict[str, Any]] = Field({}, description="options that single networks are built with, by name")
     overrides: dict[Name, dict[str, Any]] = Field({}, description="settings of this section that differ for a network")
 

@@ -65,13 +65,16 @@ def kl_mean(mean: Tensor, std: Tensor) -> Tensor:
     return (0.5 * (mean.square() + std.square() - 1) - std.log()).mean()
 
 
-def mask_cross_entropy(logits: Tensor, target: Tensor, ignore: int = 255) -> Tensor:
+def mask_cross_entropy(
+    logits: Tensor, target: Tensor, ignore: int = 255, class_weights: Tensor | None = None
+) -> Tensor:
     """Cross entropy in nats, the mean over labelled pixels, float32; 0 with zero gradients when none is labelled.
 
-    logits (N, K, H, W); target (N, H, W) integer ids 0..K-1 or `ignore`. Paper Eq. (2).
+    logits (N, K, H, W); target (N, H, W) integer ids 0..K-1 or `ignore`; class_weights (K,) float32 multiply the
+    pixels of their class (none in the paper). Paper Eq. (2).
     """
     target = target.long()
-    total = F.cross_entropy(logits.float(), target, ignore_index=ignore, reduction="sum")
+    total = F.cross_entropy(logits.float(), target, class_weights, ignore_index=ignore, reduction="sum")
     return total / (target != ignore).sum().clamp_min(1)
 
 

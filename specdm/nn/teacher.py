@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from specdm.nn.losses import mask_cross_entropy
+
 LEVELS = (1, 2, 4)  # width of the levels at full, half and quarter resolution
 
 
@@ -58,8 +60,7 @@ class Teacher(nn.Module):
         class_weights: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """Class-weighted cross-entropy (ignore 255) of the masks plus mean L1 of the images, float32 scalars."""
-        total = F.cross_entropy(logits.float(), masks, class_weights, ignore_index=255, reduction="sum")
-        entropy = total / (masks != 255).sum().clamp_min(1)
+        entropy = mask_cross_entropy(logits, masks, class_weights=class_weights)
         error = (predicted.float() - images).abs().mean()
         return {"total": entropy + error, "cross_entropy": entropy, "l1": error}
 

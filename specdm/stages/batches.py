@@ -47,6 +47,16 @@ class Mixture:
         """Patch ids in order."""
         return [self.sets[k].index["id"].iloc[p] for k, p in zip(self.part, self.positions, strict=True)]
 
+    def root_class_weights(self) -> torch.Tensor:
+        """Weights 1 / sqrt(frequency), (K,) float32 of mean 1 over the pixels: rare classes count, none dominates."""
+        counts = [
+            np.stack(s.index["class_counts"].to_numpy()[self.positions[self.part == k]]).sum(0)
+            for k, s in enumerate(self.sets)
+        ]
+        share = np.sum(counts, axis=0) / np.sum(counts)
+        weights = 1 / np.sqrt(np.maximum(share, 1e-4))
+        return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)
+
     def batch(
         self, rows: np.ndarray, normaliser: Normaliser, device: torch.device, views: np.ndarray | None = None
     ) -> Batch:

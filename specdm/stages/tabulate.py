@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from specdm import files
+from specdm.errors import UserError
 
 STAGE_VERSION = 1
 ROW = ["dataset", "network", "regime", "method", "n_real", "n_synthetic", "n_test", "steps"]
@@ -74,6 +75,8 @@ def summary(downstream: Path, synthesis: Path | None) -> str:
 
 
 def _text(path: Path, columns: list[str], title: str) -> str:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: make it with `snakemake` or `specdm tabulate`.")
     table = pd.read_csv(path)
     shown = table[[c for c in columns if c in table]].rename(columns=lambda c: c.removesuffix("_mean"))
     return f"{title}\n{shown.to_string(index=False, na_rep='', float_format=lambda v: f'{v:.3f}')}\n"

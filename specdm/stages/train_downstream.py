@@ -66,12 +66,15 @@ def train_downstream(
     if settings.learning_rate is not None:
         recipe = dataclasses.replace(recipe, lr=settings.learning_rate)
 
+    class_weights = training_set.root_class_weights() if settings.class_weights == "sqrt" else None
+
     def loss_at(model, step: int, device: torch.device) -> dict[str, torch.Tensor]:
         keys = (seed, "train-downstream")
         # Dropout and stochastic depth draw from the global generator: keyed by step, a resumed run repeats them.
         torch.manual_seed(seed_of(*keys, "dropout", step))
         batch = training_set.training_batch(step, settings.batch, settings.augment, normaliser, device, *keys)
-        return {"total": model.training_loss(batch.images, batch.masks)}
+        weights = class_weights.to(device) if class_weights is not None else None
+        return {"total": model.training_loss(batch.images, batch.masks, weights)}
 
     def score(model, mixture: Mixture, device: torch.device) -> ConfusionMatrix:
         confusion = ConfusionMatrix(len(labels))

@@ -13,7 +13,7 @@ from specdm.metrics.segmentation import ConfusionMatrix
 from specdm.model import load_weights, save_weights
 from specdm.nn.autoencoder import one_hot
 from specdm.nn.teacher import Teacher
-from specdm.patches import Normaliser, PatchSet, open_patches
+from specdm.patches import Normaliser, open_patches
 from specdm.randomness import seed_of
 from specdm.settings import TeacherSettings
 from specdm.stages.batches import Mixture, described
@@ -42,8 +42,8 @@ def train_teacher(
     torch.manual_seed(seed_of(seed, "train-teacher", "weights"))
     network = Teacher(**spec)
     train = patches.ids("train")
-    weights = torch.tensor(_class_weights(patches, train), dtype=torch.float32)
     mixture, held_out = Mixture([(patches, train)]), Mixture([(patches, patches.ids("val"))])
+    weights = mixture.root_class_weights()
 
     def loss_at(model, step: int, device: torch.device) -> dict[str, torch.Tensor]:
         batch = mixture.training_batch(step, settings.batch, "d4", normaliser, device, seed, "train-teacher")
@@ -98,11 +98,3 @@ def load_teacher(folder: Path, device: torch.device) -> tuple[Teacher, Normalise
     network.load_state_dict(weights)
     normaliser = config["data"]["normaliser"]
     return network.to(device).eval(), Normaliser(tuple(normaliser["mean"]), tuple(normaliser["std"])), config
-
-
-def _class_weights(patches: PatchSet, positions: np.ndarray) -> np.ndarray:
-    """Weights 1 / sqrt(frequency) scaled to mean 1 over the pixels: rare classes count, none dominates. (K,)"""
-    counts = np.stack(patches.index["class_counts"].to_numpy()[positions]).sum(0).astype(np.float64)
-    share = counts / counts.sum()
-    weights = 1 / np.sqrt(np.maximum(share, 1e-4))
-    return weights / (weights * share).sum()

@@ -126,3 +126,16 @@ def test_loss_is_float32_for_half_precision_outputs_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         terms = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std)
     assert {v.dtype for v in terms.values()} == {torch.float32} and terms["total"].isfinite()
+
+
+def test_class_weights_multiply_the_pixels_of_their_class():
+    logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    target[0, 0] = 255
+    each = torch.nn.functional.cross_entropy(logits, target, ignore_index=255, reduction="none")
+    weights = torch.tensor([1.0, 5.0, 0.0])
+    known = target != 255
+    expected = (each[known] * weights[target[known]]).sum() / known.sum()
+    torch.testing.assert_close(mask_cross_entropy(logits, target, class_weights=weights), expected)
+    torch.testing.assert_close(
+        mask_cross_entropy(logits, target, class_weights=torch.ones(3)), mask_cross_entropy(logits, target)
+    )

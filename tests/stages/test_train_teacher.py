@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from specdm.patches import Normaliser, open_patches, to_reflectance
-from specdm.stages.train_teacher import _class_weights, load_teacher
+from specdm.stages.batches import Mixture
+from specdm.stages.train_teacher import load_teacher
 
 
 @pytest.fixture(params=["segmentation_patches", "change_patches"])
@@ -41,7 +42,7 @@ def test_config_rebuilds_the_network(patches, teachers):
 
 def test_rare_classes_weigh_more_and_the_mean_weight_of_a_pixel_is_one(patches):
     train = patches.ids("train")
-    weights = _class_weights(patches, train)
+    weights = Mixture([(patches, train)]).root_class_weights().double().numpy()
     counts = np.bincount(patches.masks[train].ravel(), minlength=256)[: len(weights)]
     assert np.average(weights, weights=counts) == pytest.approx(1)
     present = counts > 0

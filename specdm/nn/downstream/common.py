@@ -42,9 +42,12 @@ class DownstreamNetwork(nn.Module):
     head_modules: ClassVar[tuple[str, ...]] = ()
     no_decay: ClassVar[tuple[str, ...]] = ()
 
-    def training_loss(self, x: Tensor, target: Tensor) -> Tensor:
-        """Loss to minimise, a float32 scalar, for images x (N, T, C, H, W) and target (N, H, W) ids, 255 ignored."""
-        return mask_cross_entropy(self(x), target)
+    def training_loss(self, x: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """Loss to minimise, a float32 scalar, for images x (N, T, C, H, W) and target (N, H, W) ids, 255 ignored.
+
+        class_weights (K,) float32 multiply the pixels of their class; None weighs all alike.
+        """
+        return mask_cross_entropy(self(x), target, class_weights=class_weights)
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Optimiser groups (params, lr, weight_decay) that cover every trainable parameter once."""
