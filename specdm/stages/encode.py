@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,9 +46,7 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
     shape = (len(mixture), len(views), z, h // f, w // f)
     count, total, squares = 0, np.zeros(z), np.zeros(z)
     with files.new_folder(out, last="meta.json") as folder:
-        mean, std = (
-            np.lib.format.open_memmap(folder / name, "w+", dtype=np.float16, shape=shape) for name in FILES[:2]
-        )
+        mean, std = (_new_array(folder / name, shape) for name in FILES[:2])
         for start in range(0, len(mixture), batch):
             rows = np.arange(start, min(start + batch, len(mixture)))
             for v, k in enumerate(views):
@@ -78,6 +77,15 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
             "provenance": provenance.stamp("encode", STAGE_VERSION, None, {"augment": augment}),
         }
         (folder / "meta.json").write_text(files.to_json(meta))
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A float16 array on disk, its space taken at once: a disk that fills up under a memory map kills the process."""
+    array = np.lib.format.open_memmap(path, "w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return array
 
 
 @dataclass(frozen=True)

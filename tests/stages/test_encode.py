@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -63,3 +64,15 @@ def test_meta_names_the_autoencoder_and_the_data(chain):
     meta = json.loads((chain.latents / "meta.json").read_text())
     assert meta["autoencoder"] == json.loads((chain.autoencoder / "config.json").read_text())["id"]
     assert meta["data_hash"] == open_patches(chain.patches).hash
+
+
+def test_a_disk_too_small_for_the_latents_is_told_before_the_work(tmp_path, monkeypatch, verb, segmentation_chain):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    chain = segmentation_chain
+    out = tmp_path / "latents"
+    status = verb("encode", patches=chain.patches, autoencoder=chain.autoencoder, out=out)
+    assert status == f"error: The disk is full at {out}: free some space, then run the same command."
+    assert list(tmp_path.iterdir()) == []
