@@ -59,14 +59,15 @@ rule synthesis_table:
 
 
 def simulation_note():
+    """The report's --note when images are simulated, else nothing."""
     simulated = [
         name
         for name, dataset in CONFIG.datasets.items()
         if dataset.origin == "simulate"
     ]
-    return (
-        f"The images of {' and '.join(simulated)} are simulated." if simulated else ""
-    )
+    if not simulated:
+        return ""
+    return f"--note 'The images of {' and '.join(simulated)} are simulated.'"
 
 
 rule report:
