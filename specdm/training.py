@@ -162,7 +162,7 @@ def fit(
             if not torch.isfinite(norm):
                 raise UserError(
                     f"{name}: the loss or its gradient is not finite at step {step} "
-                    f"({', '.join(f'{k} {float(v):.4g}' for k, v in losses.items())}): lower the learning rate."
+                    f"({', '.join(f'{k} {v.item():.4g}' for k, v in losses.items())}): lower the learning rate."
                 )
             optimiser.step()
             optimiser.zero_grad()
