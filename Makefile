@@ -38,10 +38,11 @@ lint: $(READY)
 clean-demo:
 	rm -rf $(DEMO)
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "SpecDM needs Python 3.11 or newer, $(PYTHON) is older: give another one with PYTHON=..."; exit 1; }
 	@echo "setup: installing the pinned packages into $(VENV) (about 6 GB; minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@rm -f $(VENV)/ready-* && touch $@

@@ -11,6 +11,7 @@ import typer
 
 from specdm.errors import TrainingPaused, UserError
 
+CONFIG = Path(__file__).parents[1] / "config"
 PAUSED = 75  # exit status that means: saved, the same command goes on
 
 app = typer.Typer(
@@ -78,7 +79,9 @@ def download(
     name: Annotated[str, typer.Argument(help="data set: oscd or segmunich")],
     out: Annotated[Path, typer.Option(help="folder of the raw files")],
     from_dir: Annotated[Path | None, typer.Option(help="take files already fetched from this folder")] = None,
-    table: Annotated[Path, typer.Option(help="addresses, sizes, checksums, licences")] = Path("config/datasets.csv"),
+    table: Annotated[
+        Path, typer.Option(help="addresses, sizes, checksums, licences (config/datasets.csv)", show_default=False)
+    ] = CONFIG / "datasets.csv",
 ) -> None:
     """Fetch a benchmark data set; the same command resumes."""
     from specdm.sources.download import download as fetch
@@ -252,7 +255,9 @@ def tabulate(
     metrics: Annotated[list[Path], typer.Argument(help="metric files (JSON)")],
     out: Out,
     out_seeds: Annotated[Path | None, typer.Option(help="also write downstream results per seed")] = None,
-    paper: Annotated[Path, typer.Option(help="the paper's figures")] = Path("config/paper_results.csv"),
+    paper: Annotated[
+        Path, typer.Option(help="the paper's figures (config/paper_results.csv)", show_default=False)
+    ] = CONFIG / "paper_results.csv",
 ) -> None:
     """Collect metric files into a table: of downstream results with --out-seeds, else of the synthesis."""
     from specdm.stages import tabulate as stage
