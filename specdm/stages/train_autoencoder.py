@@ -38,14 +38,7 @@ def train_autoencoder(
     normaliser = Normaliser.fit(patches)
     dates, bands, height, width = patches.images.shape[1:]
     classes = len(patches.meta.labels)
-    spec = AutoencoderSpec(
-        bands=bands,
-        classes=classes,
-        dates=dates,
-        streams=settings.streams,
-        image=_stream(settings.image),
-        mask=_stream(settings.mask) if settings.streams == "two" else None,
-    )
+    spec = autoencoder_spec(settings, bands, classes, dates)
     torch.manual_seed(seed_of(seed, "train-autoencoder", "weights"))
     network = JointAutoencoder(spec)
     latent = (height // network.downsampling, width // network.downsampling)
@@ -102,6 +95,18 @@ def train_autoencoder(
         lambda folder: training.write_history(folder / "history.csv", trained.history),
     )
     shutil.rmtree(state, ignore_errors=True)
+
+
+def autoencoder_spec(settings: AutoencoderSettings, bands: int, classes: int, dates: int) -> AutoencoderSpec:
+    """The autoencoder of the settings for patches of `dates` images with `bands` and masks with `classes`."""
+    return AutoencoderSpec(
+        bands=bands,
+        classes=classes,
+        dates=dates,
+        streams=settings.streams,
+        image=_stream(settings.image),
+        mask=_stream(settings.mask) if settings.streams == "two" else None,
+    )
 
 
 def _stream(settings: StreamSettings) -> StreamSpec:

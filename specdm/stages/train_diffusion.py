@@ -14,7 +14,7 @@ from specdm.model import save_weights
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
 from specdm.nn.diffusion import NoiseSchedule, diffusion_loss, sample_losses
 from specdm.randomness import batch_positions, numpy_generator, seed_of, torch_generator
-from specdm.settings import DiffusionSettings
+from specdm.settings import DiffusionSettings, UNetSettings
 from specdm.stages.encode import Latents, open_latents
 
 STAGE_VERSION = 1
@@ -40,20 +40,7 @@ def train_diffusion(
     """
     latents = open_latents(latents_folder)
     z, h, _ = latents.meta["shape"]
-    unet = settings.unet
-    spec = DenoiserSpec(
-        latent_channels=z,
-        latent_size=h,
-        width=unet.width,
-        multipliers=unet.multipliers,
-        attention_levels=tuple(h // 2**level <= unet.attention_max_size for level in range(len(unet.multipliers))),
-        layers=unet.layers,
-        head_dim=unet.head_dim,
-        norm_groups=unet.norm_groups,
-        dropout=unet.dropout,
-        resnet_updown=unet.resnet_updown,
-        scale_shift=unet.scale_shift,
-    )
+    spec = denoiser_spec(settings.unet, z, h)
     schedule = NoiseSchedule(
         n_steps=settings.n_steps,
         beta_start=settings.beta_start,
@@ -126,6 +113,23 @@ def train_diffusion(
         lambda folder: training.write_history(folder / "history.csv", trained.history),
     )
     shutil.rmtree(state, ignore_errors=True)
+
+
+def denoiser_spec(unet: UNetSettings, channels: int, size: int) -> DenoiserSpec:
+    """The U-Net of the settings for latents (channels, size, size)."""
+    return DenoiserSpec(
+        latent_channels=channels,
+        latent_size=size,
+        width=unet.width,
+        multipliers=unet.multipliers,
+        attention_levels=tuple(size // 2**level <= unet.attention_max_size for level in range(len(unet.multipliers))),
+        layers=unet.layers,
+        head_dim=unet.head_dim,
+        norm_groups=unet.norm_groups,
+        dropout=unet.dropout,
+        resnet_updown=unet.resnet_updown,
+        scale_shift=unet.scale_shift,
+    )
 
 
 def _held_out_loss(
