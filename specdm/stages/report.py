@@ -18,7 +18,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-th.text, td.text { text-align: left }
+th.text, td.text { text-align: left } td { white-space: nowrap }
 img { max-width: 100%; border: 1px solid #ddd; margin: .5rem 0 } .pixels { image-rendering: pixelated }
 .key span { display: inline-block; margin-right: 1rem } .key i { display: inline-block; width: 1em; height: 1em;
   margin-right: .3em; vertical-align: -2px; border: 1px solid #999 }
@@ -54,8 +54,8 @@ def report(
         "angle between class means in radians.</p>",
         _synthesis_html(synthesis_table),
         "<h3>Do the masks fit the images?</h3>",
-        "<p>A network trained on real pairs reads the mask from each image. Its agreement (mIoU) with the synthetic "
-        "mask lies between that with shuffled masks and that on unseen real pairs.</p>",
+        "<p>A network trained on real pairs reads the mask from each image. Read its agreement (mIoU) with the "
+        "synthetic masks between that with masks shuffled among the images and that on unseen real pairs.</p>",
         _alignment_html(synthesis_table),
     ]
     sets = {folder.name: open_patches(folder) for folder in patch_sets}
@@ -102,7 +102,7 @@ def _synthesis_html(table: pd.DataFrame) -> str:
     rows = []
     for row in table.to_dict("records"):
         distances = [
-            f"{row[f'fd_{k}']:.3g} ({row[f'fd_{k}_floor']:.3g}; {row[f'fd_{k}_n']:.0f})"
+            f"{row[f'fd_{k}']:.3f} ({row[f'fd_{k}_floor']:.3f}; {row[f'fd_{k}_n']:.0f})"
             if pd.notna(row[f"fd_{k}"])
             else ""
             for k in kinds

@@ -39,7 +39,7 @@ def test_the_numbers_of_the_tables_stand_in_the_page(page):
         deviation = f" ({row['miou_macro_std']:.3f})" if row["n_seeds"] > 1 else ""
         assert f">{row['miou_macro_mean']:.3f}{deviation}<" in text
     for row in synthesis.to_dict("records"):
-        assert f">{row['fd_mask']:.3g} ({row['fd_mask_floor']:.3g}; {row['fd_mask_n']:.0f})<" in text
+        assert f">{row['fd_mask']:.3f} ({row['fd_mask_floor']:.3f}; {row['fd_mask_n']:.0f})<" in text
         assert f">{row['agreement_normalised']:.3f}<" in text
     assert "nan" not in re.sub(r"base64,[A-Za-z0-9+/=]*", "", text)
 
