@@ -1,9 +1,9 @@
 """SpecDM: from raw satellite images to the table that says whether synthetic data helps.
 
-    snakemake --profile workflow/profiles/local                                         everything in the configuration
-    snakemake --profile slurm results/tables/downstream.csv           the same on a cluster
-    snakemake --profile workflow/profiles/local -R train_diffusion                      one rule and what depends on it
-    snakemake --list-rules                                            what the rules do
+    snakemake --profile workflow/profiles/local                        everything in the configuration, on one machine
+    snakemake --profile slurm results/tables/downstream.csv            one table, on a cluster
+    snakemake --profile workflow/profiles/local -R train_diffusion     one rule again, and what depends on it
+    snakemake --list-rules                                             what the rules do
 
 Settings: config/config.yaml, single keys overridden with --configfile (see config/README.md).
 """
