@@ -7,10 +7,20 @@ import numpy as np
 import pytest
 from shapely.geometry import box
 
-from specdm import patches as module
 from specdm.errors import UserError
 from specdm.labels import OSCD
-from specdm.patches import Normaliser, PatchMeta, PatchRecord, PatchWriter, open_patches, to_dn, to_reflectance
+from specdm.patches import (
+    FILES,
+    Normaliser,
+    PatchMeta,
+    PatchRecord,
+    PatchWriter,
+    check_masks,
+    open_patches,
+    to_dn,
+    to_reflectance,
+)
+from specdm.patches import writer as module
 
 SIDE = 16
 META = PatchMeta("tiny", "Sentinel-2 MSI", "TOA", ("B04", "B8A"), 1e-4, -0.1, 0, OSCD, warnings=("read me",))
@@ -65,14 +75,14 @@ def test_the_arrays_are_plain_npy_files_mapped_from_disk(tmp_path):
     patches = _write(tmp_path / "set", *_data(3), _records(3))
     assert isinstance(patches.images, np.memmap)
     assert np.load(tmp_path / "set" / "images.npy").shape == (3, 1, 2, SIDE, SIDE)
-    assert {p.name for p in (tmp_path / "set").iterdir()} == set(module.FILES)
+    assert {p.name for p in (tmp_path / "set").iterdir()} == set(FILES)
 
 
 def test_pieces_give_the_same_bytes_as_one_piece(tmp_path):
     images, masks = _data(120)
     for name, pieces in (("one", 1), ("many", 17)):
         _write(tmp_path / name, images, masks, _records(120), pieces)
-    for name in module.FILES:
+    for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes(), name
 
 
@@ -178,11 +188,38 @@ def test_checksums_and_hash_change_with_content(tmp_path):
         assert patches.hash != base.hash
 
 
+def test_wavelengths_come_back_and_older_sets_have_none(tmp_path):
+    described = {k: getattr(META, k) for k in META.__dataclass_fields__}
+    patches = _write(
+        tmp_path / "set", *_data(2), _records(2), meta=PatchMeta(**described | {"wavelengths_nm": (664.6, 864.7)})
+    )
+    assert patches.meta.wavelengths_nm == (664.6, 864.7)
+    meta = json.loads((tmp_path / "set" / "meta.json").read_text())
+    del meta["wavelengths_nm"]
+    (tmp_path / "set" / "meta.json").write_text(json.dumps(meta))
+    assert open_patches(tmp_path / "set").meta.wavelengths_nm == ()
+    with pytest.raises(UserError, match="1 wavelengths for 2 bands"):
+        PatchWriter(tmp_path / "x", PatchMeta(**described | {"wavelengths_nm": (664.6,)}), (1, 2, 8, 8), "uint16")
+
+
 @pytest.mark.parametrize("field", [{"scale": 2e-4}, {"offset": 0.0}, {"nodata": None}, {"bands": ("B03", "B8A")}])
 def test_the_hash_changes_with_what_the_numbers_mean(tmp_path, field):
     base = _write(tmp_path / "base", *_data(2), _records(2))
     meta = PatchMeta(**{k: getattr(META, k) for k in META.__dataclass_fields__} | field)
     assert _write(tmp_path / "other", *_data(2), _records(2), meta=meta).hash != base.hash
+
+
+@pytest.mark.parametrize(
+    ("nodata", "dtype"), [(-32768, "int16"), (0, "int16"), (-9999.0, "float32"), (65535, "uint16")]
+)
+def test_no_sample_ever_holds_the_value_that_means_nodata(nodata, dtype):
+    meta = PatchMeta(**{k: getattr(META, k) for k in META.__dataclass_fields__} | {"nodata": nodata})
+    dn = np.array([nodata, -40000, 0, 70000], np.float32)
+    refl = dn * np.float32(meta.scale) + np.float32(meta.offset)
+    made = to_dn(refl[:, None, None], meta, np.dtype(dtype))
+    assert made.dtype == dtype
+    assert not (made == nodata).any()
+    np.testing.assert_allclose(made[0].astype(np.float64), nodata, atol=2)
 
 
 def test_reflectance_and_back_is_exact_for_every_digital_number():
@@ -250,7 +287,7 @@ def test_located_patches_have_their_outline(tmp_path):
     assert list(open_patches(tmp_path / "set").index["crs"]) == ["EPSG:32632", ""]
 
 
-@pytest.mark.parametrize("name", module.FILES)
+@pytest.mark.parametrize("name", FILES)
 def test_an_incomplete_folder_is_refused(tmp_path, name):
     _write(tmp_path / "set", *_data(1), _records(1))
     (tmp_path / "set" / name).unlink()
@@ -283,7 +320,7 @@ def test_a_patch_set_travels_to_a_worker_without_its_arrays(tmp_path):
 
 def test_masks_with_an_unknown_id_are_found(tmp_path):
     images, masks = _data(300)
-    module.check_masks(_write(tmp_path / "good", images, masks, _records(300)))
+    check_masks(_write(tmp_path / "good", images, masks, _records(300)))
     masks[299, 0, 0] = 2
     with pytest.raises(UserError, match="mask id 2 is in no class"):
-        module.check_masks(_write(tmp_path / "bad", images, masks, _records(300)))
+        check_masks(_write(tmp_path / "bad", images, masks, _records(300)))

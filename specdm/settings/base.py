@@ -1,0 +1,26 @@
+"""What all sections of the configuration have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Precision = Annotated[
+    Literal["32-true", "bf16-mixed"], Field(description="number format of the forward pass; losses are float32")
+]
+Decay = Annotated[
+    Literal["constant", "linear"],
+    Field(description="learning rate after warm-up: constant, or falling linearly to zero, which suits short runs"),
+]
+Augment = Annotated[
+    Literal["d4", "flips", "none"],
+    Field(description="views of a patch: eight flips and rotations, four flips, or as it is"),
+]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,133 @@
+"""Settings of a generator: autoencoder, diffusion model, sampler."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from specdm.settings.base import Augment, Decay, Precision, Section
+
+
+class StreamSettings(Section):
+    """Size of one KL autoencoder."""
+
+    latent_channels: int = Field(8, ge=1, description="channels of the latent code")
+    width: int = Field(96, ge=4, description="feature channels of the first level")
+    multipliers: tuple[int, ...] = Field(
+        (1, 2, 4), min_length=1, description="width of each level as a multiple; levels - 1 halvings (4 = f of LDM)"
+    )
+    layers: int = Field(2, ge=1, description="residual blocks a level")
+    norm_groups: int = Field(32, ge=1, description="groups of the group normalisation; divides every width")
+    mid_attention: bool = Field(True, description="self-attention in the middle block")
+
+    @property
+    def downsampling(self) -> int:
+        return 2 ** (len(self.multipliers) - 1)
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> StreamSettings:
+        if any(self.width * m % self.norm_groups for m in self.multipliers):
+            raise ValueError(f"norm_groups {self.norm_groups} does not divide width {self.width} times its multipliers")
+        return self
+
+
+class AutoencoderSettings(Section):
+    """First stage: the two-stream VAE (paper section 3.1)."""
+
+    streams: Literal["two", "single"] = Field(
+        "two", description="two: image and mask have their own autoencoders; single: the LDM baseline, one for all"
+    )
+    image: StreamSettings = Field(StreamSettings(), description="the image stream, or the only one")
+    mask: StreamSettings = Field(StreamSettings(latent_channels=4, width=64), description="the mask stream")
+    sad_weight: float = Field(0.1, ge=0, description="weight of the spectral angle in Eq. (1); 0 = the ablation")
+    mask_weight: float = Field(1.0, ge=0, description="weight of the mask's cross-entropy in Eq. (2)")
+    kl_weight: float = Field(
+        1e-3, ge=0, description="weight of the KL term as a mean over latent values (LDM's 1e-6 of sums = 2.5e-8)"
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
+    warmup_steps: int = Field(200, ge=0, description="steps of linear warm-up")
+    decay: Decay = "constant"
+    batch: int = Field(12, ge=1, description="patches a step")
+    steps: int = Field(80_000, ge=1, description="optimiser steps")
+    augment: Augment = "d4"
+    precision: Precision = "32-true"
+
+    @model_validator(mode="after")
+    def _same_grid(self) -> AutoencoderSettings:
+        if self.streams == "two" and self.image.downsampling != self.mask.downsampling:
+            raise ValueError(
+                f"image and mask multipliers give the downsampling factors {self.image.downsampling} and "
+                f"{self.mask.downsampling}; their latents are concatenated and need one factor"
+            )
+        return self
+
+
+class UNetSettings(Section):
+    """Size of the denoising U-Net."""
+
+    width: int = Field(128, ge=8, description="feature channels of the first level")
+    multipliers: tuple[int, ...] = Field((1, 2, 2, 4), min_length=1, description="width of each level as a multiple")
+    layers: int = Field(2, ge=1, description="residual blocks a level")
+    attention_max_size: int = Field(16, ge=0, description="self-attention on levels of at most this side")
+    head_dim: int = Field(32, ge=1, description="channels an attention head")
+    norm_groups: int = Field(32, ge=1, description="groups of the group normalisation")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in residual blocks")
+    resnet_updown: bool = Field(False, description="resample inside residual blocks, as LDM's LSUN-churches model")
+    scale_shift: bool = Field(True, description="time embedding scales and shifts the features")
+
+
+class DiffusionSettings(Section):
+    """Second stage: the joint latent diffusion model (paper section 3.2)."""
+
+    n_steps: int = Field(1000, ge=2, description="diffusion steps T")
+    beta_start: float = Field(0.0015, gt=0, lt=1, description="first beta of the schedule")
+    beta_end: float = Field(0.0155, gt=0, lt=1, description="last beta of the schedule")
+    beta_schedule: Literal["scaled_linear", "linear"] = Field(
+        "scaled_linear", description="linear in sqrt(beta), which LDM calls linear; or linear in beta"
+    )
+    zero_terminal_snr: bool = Field(False, description="rescale so that the last step is pure noise (needs v)")
+    prediction: Literal["v", "epsilon"] = Field("v", description="what the network predicts")
+    weighting: Literal["min_snr", "none"] = Field("min_snr", description="weight of the loss over noise levels")
+    norm: Literal["l1", "l2"] = Field("l2", description="norm of the denoising loss")
+    unet: UNetSettings = Field(UNetSettings(), description="the denoiser")
+    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
+    warmup_steps: int = Field(1000, ge=0, description="steps of linear warm-up")
+    decay: Decay = "constant"
+    batch: int = Field(64, ge=1, description="latents a step")
+    steps: int = Field(100_000, ge=1, description="optimiser steps")
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="largest decay of the weight average, warmed up")
+    augment: Literal["d4", "flips", "none"] = Field("d4", description="views of a patch that are encoded")
+    precision: Precision = "32-true"
+
+    @model_validator(mode="after")
+    def _possible(self) -> DiffusionSettings:
+        if self.beta_start >= self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
+        if self.zero_terminal_snr and self.prediction != "v":
+            raise ValueError("zero_terminal_snr needs prediction v: pure noise tells nothing about the clean part")
+        return self
+
+
+class SamplingSettings(Section):
+    """How latents are drawn and decoded (paper section 3.3)."""
+
+    sampler: Literal["dpm++", "ddim", "ddpm"] = Field("dpm++", description="solver of the reverse process")
+    n_steps: int = Field(25, ge=1, description="network evaluations a sample")
+    batch: int = Field(64, ge=1, description="samples drawn together")
+
+
+class MethodSettings(Section):
+    """A generator: its autoencoder, diffusion model and sampler."""
+
+    autoencoder: AutoencoderSettings = Field(AutoencoderSettings(), description="first stage")
+    diffusion: DiffusionSettings = Field(DiffusionSettings(), description="second stage")
+    sampling: SamplingSettings = Field(SamplingSettings(), description="drawing samples")
+
+    @model_validator(mode="after")
+    def _sampler_fits(self) -> MethodSettings:
+        if self.sampling.n_steps > self.diffusion.n_steps:
+            raise ValueError(
+                f"sampling.n_steps {self.sampling.n_steps} exceeds diffusion.n_steps {self.diffusion.n_steps}"
+            )
+        return self
