@@ -1,9 +1,12 @@
 """The validated configuration and the helpers that turn it into parameters of rules; nothing here computes."""
 
 import functools
+from pathlib import Path
 
 from specdm import config as specdm_config
 from specdm.errors import UserError
+from specdm.settings import SceneDataset, SceneSettings
+from specdm.sources.scene_files import input_files
 from specdm.stages import stage_version
 from snakemake.exceptions import WorkflowError
 
@@ -13,6 +16,7 @@ except UserError as error:
     raise WorkflowError(f"configuration: {error}") from None
 
 RESULTS = CONFIG.results
+LONGEST_ARGUMENT = 120_000  # characters; Linux takes 131 071
 PATCH_FILES = ("images.npy", "masks.npy", "index.parquet", "meta.json")
 MODEL_FILES = ("weights.safetensors", "config.json", "history.csv")
 
@@ -47,7 +51,21 @@ def settings(pick):
 
     Only this text decides whether a stage reruns, so a data set's or method's settings never touch the others.
     """
-    return lambda wildcards: pick(wildcards).model_dump_json()
+
+    def text(wildcards):
+        section = pick(wildcards)
+        short = isinstance(
+            section, SceneSettings
+        )  # hundreds of scenes, each mostly defaults
+        settings = section.model_dump_json(exclude_defaults=short)
+        if len(settings) > LONGEST_ARGUMENT:
+            raise WorkflowError(
+                f"configuration: {len(settings)} characters of scenes do not fit into a command: "
+                "let one entry with {name} in its paths stand for many scenes."
+            )
+        return settings
+
+    return text
 
 
 def trained_part(part):

@@ -53,17 +53,23 @@ rule simulate:
         " --seed {params.seed} > {log} 2>&1 && cp {params.raw:q}/simulate.json {output}"
 
 
-def raw_marker(wildcards):
-    origin = CONFIG.datasets[wildcards.dataset].origin
-    return (
-        [] if origin == "given" else f"{RESULTS}/raw/{wildcards.dataset}/{origin}.json"
-    )
+def raw_files(wildcards):
+    """The marker of a finished download or simulation, or the files of the user's own scenes: newer ones are read anew."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    if isinstance(dataset, SceneDataset):
+        try:
+            return input_files(dataset.prepare.scenes, Path(dataset.raw))
+        except UserError as error:
+            raise WorkflowError(f"{wildcards.dataset}: {error}") from None
+    if dataset.origin == "given":
+        return []
+    return f"{RESULTS}/raw/{wildcards.dataset}/{dataset.origin}.json"
 
 
 rule prepare:
     """Cut raw files into a patch set: band selection, resampling, cleaning, splits."""
     input:
-        raw_marker,
+        raw_files,
     output:
         multiext(f"{RESULTS}/patches/{{dataset}}/", *PATCH_FILES),
     log:

@@ -51,6 +51,8 @@ BAND_SETS: dict[str, tuple[str, ...]] = {
 
 RGB = ("B04", "B03", "B02")
 FALSE_COLOUR = (("B8A", "B08"), ("B04",), ("B03",))
+_SHOWN_NM = {"rgb": (665, 560, 490), "false": (842, 665, 560)}
+_NEAR_NM = 60  # a band farther than this from a colour does not show it
 
 
 def parse(name: str) -> str:
@@ -95,18 +97,31 @@ def indices(have: Sequence[str], want: Sequence[str]) -> list[int]:
     return [list(have).index(name) for name in want]
 
 
-def composite(have: Sequence[str], kind: str = "rgb") -> list[int]:
+def wavelengths(names: Sequence[str]) -> tuple[float, ...]:
+    """Centre wavelengths in nm, in the order of `names`; empty unless all are Sentinel-2 bands."""
+    return tuple(SENTINEL2[name].wavelength_nm for name in names) if set(names) <= SENTINEL2.keys() else ()
+
+
+def composite(have: Sequence[str], kind: str = "rgb", wavelengths_nm: Sequence[float] = ()) -> list[int]:
     """Positions of three bands to show as red, green and blue.
 
     Args:
         have: band names of the stack.
         kind: "rgb" (true colour) or "false" (near infrared, red, green).
+        wavelengths_nm: centre wavelength of each band in nm, or none when they are unknown.
 
-    Sets without Sentinel-2 names fall back to three bands spread over the stack.
+    Sets without Sentinel-2 names are shown by the three bands nearest to these colours, and where wavelengths are
+    unknown or far from a colour, by three bands spread over the stack.
     """
     wanted = [(name,) for name in RGB] if kind == "rgb" else FALSE_COLOUR
     picks = [next((name for name in options if name in have), None) for options in wanted]
     if all(picks):
         return indices(have, picks)
+    if len(wavelengths_nm):
+        colours = _SHOWN_NM["rgb" if kind == "rgb" else "false"]
+        nearest = [min(range(len(have)), key=lambda i: abs(wavelengths_nm[i] - nm)) for nm in colours]
+        close = all(abs(wavelengths_nm[i] - nm) <= _NEAR_NM for i, nm in zip(nearest, colours, strict=True))
+        if close and len(set(nearest)) == len(colours):
+            return nearest
     last = len(have) - 1
-    return [round(last * 2 / 3), round(last / 3), 0]
+    return [last, last // 2, 0] if last <= 2 else [round(last * 2 / 3), round(last / 3), 0]

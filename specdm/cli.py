@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from specdm.errors import TrainingPaused, UserError
+from specdm.progress import duration
 
 CONFIG = Path(__file__).parents[1] / "config"
 PAUSED = 75  # exit status that means: saved, the same command goes on
 
 app = typer.Typer(
     help="Labelled multispectral training data from a joint latent diffusion model of image and mask.\n\n"
-    "The chain: simulate or download -> prepare -> train-autoencoder -> encode -> train-diffusion -> sample -> "
-    "evaluate; train-downstream on real, synthetic and mixed patches; tabulate -> report. "
-    "Snakemake runs it; every verb also works by itself.",
+    "All at once: `snakemake --profile workflow/profiles/local` takes the data sets of config/config.yaml through the "
+    "whole chain, and a second time only through what changed; `make demo` does so with simulated images.\n\n"
+    "Step by step: the commands stand in the order of the chain, each with what it takes -> what it gives.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +36,24 @@ Settings = Annotated[
 Seed = Annotated[int, typer.Option(help="seed of all randomness")]
 MaxMinutes = Annotated[float, typer.Option(help="pause after this time with exit status 75; 0 = never")]
 ResumeOnly = Annotated[bool, typer.Option("--resume-only", help="refuse a state of other settings")]
+
+
+def _verb(overview: str) -> Callable:
+    """Register a command under its line of the overview; it returns what it made, printed last with its time."""
+
+    def register(command: Callable[..., str | None]) -> Callable:
+        name = command.__name__.replace("_", "-")
+
+        @functools.wraps(command)
+        def run(*args, **kwargs) -> None:
+            started = time.monotonic()
+            made = command(*args, **kwargs)
+            if made:
+                print(f"{name}: {made}, {duration(time.monotonic() - started)}", flush=True)
+
+        return app.command(name, short_help=overview)(run)
+
+    return register
 
 
 def _section(section, text: str):
@@ -59,22 +80,23 @@ def _chosen(option: str, value: str, table: dict):
     return table[value]
 
 
-@app.command()
+@_verb("nothing -> raw files of an invented landscape")
 def simulate(
     source: Annotated[str, typer.Option(help="layout of the files: segmunich or oscd")],
     out: Out,
     settings: Settings = "{}",
     seed: Seed = 0,
-) -> None:
+) -> str:
     """Write a simulated landscape as raw SegMunich or OSCD files."""
     from specdm.settings import SimulatedOscd, SimulatedSegMunich
     from specdm.stages.prepare import simulate_raw
 
     section = _chosen("--source", source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
     simulate_raw(out, _section(section, settings), seed)
+    return f"{sum(path.is_file() for path in out.rglob('*'))} files like those of {source} in {out}"
 
 
-@app.command()
+@_verb("name of a benchmark -> its raw files; resumes")
 def download(
     name: Annotated[str, typer.Argument(help="data set: oscd or segmunich")],
     out: Annotated[Path, typer.Option(help="folder of the raw files")],
@@ -82,31 +104,63 @@ def download(
     table: Annotated[
         Path, typer.Option(help="addresses, sizes, checksums, licences (config/datasets.csv)", show_default=False)
     ] = CONFIG / "datasets.csv",
-) -> None:
+) -> str:
     """Fetch a benchmark data set; the same command resumes."""
     from specdm.sources.download import download as fetch
 
-    print("\n".join(fetch(name, out, table=table, from_dir=from_dir).lines()))
+    done = fetch(name, out, table=table, from_dir=from_dir)
+    return f"{done.unpacked} files of {name} from {len(done.archives)} archives in {out}"
 
 
-@app.command()
+@_verb("raw files -> patch set: images, masks, splits")
 def prepare(
-    source: Annotated[str, typer.Option(help="layout of the raw files: segmunich or oscd")],
+    source: Annotated[str, typer.Option(help="layout of the raw files: segmunich, oscd, or scene for your own")],
     name: Annotated[str, typer.Option(help="name of the data set")],
     raw: Annotated[Path, typer.Option(help="folder of the raw files")],
     out: Out,
     settings: Settings = "{}",
     seed: Seed = 0,
-) -> None:
+) -> str:
     """Cut raw files into a patch set: band selection, resampling, cleaning, splits."""
-    from specdm.settings import OscdSettings, SegMunichSettings
+    from specdm.patches import open_patches
+    from specdm.settings import OscdSettings, SceneSettings, SegMunichSettings
     from specdm.stages import prepare as stage
+    from specdm.stages.info import sizes
 
-    section = _chosen("--source", source, {"segmunich": SegMunichSettings, "oscd": OscdSettings})
+    readers = {"segmunich": SegMunichSettings, "oscd": OscdSettings, "scene": SceneSettings}
+    section = _chosen("--source", source, readers)
     print("\n".join(stage.prepare(name, raw, out, _section(section, settings), seed)))
+    return f"{sizes(open_patches(out))} in {out}"
 
 
-@app.command()
+@_verb("patch set -> what it is, in words")
+def info(
+    patches: Annotated[Path, typer.Argument(help="folder of the patch set")],
+    verify: Annotated[bool, typer.Option(help="compare all arrays with their checksums; reads everything")] = True,
+) -> None:
+    """Print what a patch set is: arrays, bands, classes, splits, places, leaks between splits, origin."""
+    from specdm.stages.info import info as stage
+
+    print(stage(patches, verify))
+
+
+@_verb("patch set -> picture of some patches with their masks")
+def show(
+    patches: Annotated[Path, typer.Argument(help="folder of the patch set")],
+    out: Annotated[Path, typer.Option(help="the picture (PNG)")],
+    n: Annotated[int, typer.Option(min=1, help="patches to show")] = 24,
+    split: Annotated[str, typer.Option(help="split they are taken from: train, val or test")] = "train",
+    seed: Seed = 0,
+) -> str:
+    """Draw patches of all classes and many groups: true colour, false colour and mask, with a legend."""
+    from specdm.patches import SPLITS
+    from specdm.stages.show import show as stage
+
+    _chosen("--split", split, dict.fromkeys(SPLITS))
+    return stage(patches, out, n, split, seed)
+
+
+@_verb("patch set -> autoencoder")
 def train_autoencoder(
     patches: Patches,
     out: Out,
@@ -115,30 +169,30 @@ def train_autoencoder(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
-) -> None:
+) -> str:
     """Train the two-stream (or single-stream) autoencoder."""
     from specdm.settings import AutoencoderSettings
     from specdm.stages.train_autoencoder import train_autoencoder as stage
 
-    stage(patches, out, state, _section(AutoencoderSettings, settings), seed, max_minutes, resume_only)
+    return stage(patches, out, state, _section(AutoencoderSettings, settings), seed, max_minutes, resume_only)
 
 
-@app.command()
+@_verb("patch set, autoencoder -> latents")
 def encode(
     patches: Patches,
     autoencoder: Annotated[Path, typer.Option(help="folder of the trained autoencoder")],
     out: Out,
     augment: Annotated[str, typer.Option(help="views to encode: d4, flips or none")] = "d4",
-) -> None:
+) -> str:
     """Encode the training and validation patches once, in all views."""
     from specdm.nn.views import VIEWS
     from specdm.stages.encode import encode as stage
 
     _chosen("--augment", augment, VIEWS)
-    stage(patches, autoencoder, out, augment)
+    return stage(patches, autoencoder, out, augment)
 
 
-@app.command()
+@_verb("latents -> denoiser")
 def train_diffusion(
     latents: Annotated[Path, typer.Option(help="folder of the encoded patches")],
     out: Out,
@@ -147,15 +201,15 @@ def train_diffusion(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
-) -> None:
+) -> str:
     """Train the denoiser on the joint latents of image and mask."""
     from specdm.settings import DiffusionSettings
     from specdm.stages.train_diffusion import train_diffusion as stage
 
-    stage(latents, out, state, _section(DiffusionSettings, settings), seed, max_minutes, resume_only)
+    return stage(latents, out, state, _section(DiffusionSettings, settings), seed, max_minutes, resume_only)
 
 
-@app.command()
+@_verb("autoencoder, denoiser -> synthetic patch set")
 def sample(
     model: Annotated[Path, typer.Option(help="folder with autoencoder/ and denoiser/")],
     out: Out,
@@ -164,15 +218,15 @@ def sample(
     name: Annotated[str, typer.Option(help="name of the synthetic set")] = "synthetic",
     settings: Settings = "{}",
     seed: Seed = 0,
-) -> None:
+) -> str:
     """Draw a synthetic patch set."""
     from specdm.settings import SamplingSettings
     from specdm.stages.sample import sample as stage
 
-    stage(model, out, state, n, _section(SamplingSettings, settings), seed, name)
+    return stage(model, out, state, n, _section(SamplingSettings, settings), seed, name)
 
 
-@app.command()
+@_verb("patch set -> judge of synthetic patches")
 def train_teacher(
     patches: Patches,
     out: Out,
@@ -181,15 +235,15 @@ def train_teacher(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
-) -> None:
+) -> str:
     """Train the judge of the samples on the whole real training split."""
     from specdm.settings import TeacherSettings
     from specdm.stages.train_teacher import train_teacher as stage
 
-    stage(patches, out, state, _section(TeacherSettings, settings), seed, max_minutes, resume_only)
+    return stage(patches, out, state, _section(TeacherSettings, settings), seed, max_minutes, resume_only)
 
 
-@app.command()
+@_verb("real and synthetic patch set, judge -> metrics, pictures")
 def evaluate(
     patches: Patches,
     samples: Annotated[Path, typer.Option(help="folder of the synthetic patch set")],
@@ -202,16 +256,16 @@ def evaluate(
     method: Annotated[str, typer.Option(help="name of the generator")],
     settings: Settings = "{}",
     seed: Seed = 0,
-) -> None:
+) -> str:
     """Measure synthetic patches against real ones."""
     from specdm.settings import EvaluationSettings
     from specdm.stages.evaluate import evaluate as stage
 
     section = _section(EvaluationSettings, settings)
-    stage(patches, samples, autoencoder, teacher, out, picture, spectra_picture, dataset, method, section, seed)
+    return stage(patches, samples, autoencoder, teacher, out, picture, spectra_picture, dataset, method, section, seed)
 
 
-@app.command()
+@_verb("real and synthetic patch set -> network, test scores")
 def train_downstream(
     patches: Patches,
     out: Out,
@@ -227,12 +281,12 @@ def train_downstream(
     subset_seed: Annotated[int, typer.Option(help="seed of the choice of labelled patches")] = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
-) -> None:
+) -> str:
     """Train a downstream network on real, synthetic or mixed patches and test it once."""
     from specdm.settings import DownstreamSettings, Regime
     from specdm.stages.train_downstream import train_downstream as stage
 
-    stage(
+    return stage(
         patches,
         samples,
         out,
@@ -250,7 +304,7 @@ def train_downstream(
     )
 
 
-@app.command()
+@_verb("metrics of many runs -> table")
 def tabulate(
     metrics: Annotated[list[Path], typer.Argument(help="metric files (JSON)")],
     out: Out,
@@ -258,17 +312,16 @@ def tabulate(
     paper: Annotated[
         Path, typer.Option(help="the paper's figures (config/paper_results.csv)", show_default=False)
     ] = CONFIG / "paper_results.csv",
-) -> None:
+) -> str:
     """Collect metric files into a table: of downstream results with --out-seeds, else of the synthesis."""
     from specdm.stages import tabulate as stage
 
     if out_seeds:
-        stage.downstream_tables(metrics, paper, out, out_seeds)
-    else:
-        stage.synthesis_table(metrics, out)
+        return stage.downstream_tables(metrics, paper, out, out_seeds)
+    return stage.synthesis_table(metrics, out)
 
 
-@app.command()
+@_verb("tables -> their headline columns on the screen")
 def summarise(
     downstream: Annotated[Path, typer.Argument(help="table of downstream results")],
     synthesis: Annotated[Path | None, typer.Option(help="table of synthesis metrics")] = None,
@@ -279,7 +332,7 @@ def summarise(
     print(summary(downstream, synthesis))
 
 
-@app.command()
+@_verb("tables, pictures -> one HTML page")
 def report(
     downstream: Annotated[Path, typer.Option(help="table of downstream results")],
     synthesis: Annotated[Path, typer.Option(help="table of synthesis metrics")],
@@ -287,24 +340,36 @@ def report(
     picture: Annotated[list[Path], typer.Option(help="sample pictures, <dataset>/<method>/samples.png")] = [],  # noqa: B006
     patches: Annotated[list[Path], typer.Option(help="real patch sets")] = [],  # noqa: B006
     note: Annotated[str, typer.Option(help="a sentence for the top of the page")] = "",
-) -> None:
+) -> str:
     """Write one self-contained HTML page of a run."""
     from specdm.stages.report import report as stage
 
     stage(downstream, synthesis, picture, patches, out, note)
+    return str(out)
 
 
-@app.command()
-def schema(out: Out) -> None:
-    """Write the JSON schema of the configuration."""
+@_verb("nothing -> JSON schema of the configuration")
+def schema(
+    out: Out,
+    reference: Annotated[
+        Path | None, typer.Option(help="Markdown file whose tables of all keys are made anew (config/README.md)")
+    ] = None,
+) -> str:
+    """Write the JSON schema of the configuration, and the reference of its keys."""
     from specdm import config, files
+    from specdm.reference import with_tables
 
     files.write_json(out, config.schema())
+    if reference is None:
+        return str(out)
+    text = with_tables(reference.read_text())
+    with files.new_file(reference) as temporary:
+        temporary.write_text(text)
+    return f"{out}, {reference}"
 
 
 def main() -> None:
     """Run the command line: one sentence and exit status 1 for what a user can mend, 75 for a paused training."""
-    started = time.monotonic()
     try:
         app()
     except UserError as error:
@@ -312,7 +377,3 @@ def main() -> None:
     except TrainingPaused as pause:
         print(pause, file=sys.stderr)
         sys.exit(PAUSED)
-    except SystemExit as stop:
-        if stop.code in (0, None) and len(sys.argv) > 2 and "--help" not in sys.argv:
-            print(f"{sys.argv[1]} done in {time.monotonic() - started:.0f} s", flush=True)
-        raise

@@ -29,6 +29,7 @@ from specdm.settings import (
     EvaluationSettings,
     MethodSettings,
     Name,
+    SceneDataset,
     Section,
 )
 
@@ -91,10 +92,11 @@ def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
     for name, regime in dataset.regimes.items():
         if regime.synthetic:
             _check_names(f"{key}.regimes.{name}.method", [regime.method], dataset.methods)
-    try:
-        bands.resolve(dataset.prepare.bands)
-    except UserError as error:
-        raise ValueError(f"{key}.prepare.bands: {error}".rstrip(".")) from error
+    if not isinstance(dataset, SceneDataset) or isinstance(dataset.prepare.bands, str):  # own scenes name their bands
+        try:
+            bands.resolve(dataset.prepare.bands)
+        except UserError as error:
+            raise ValueError(f"{key}.prepare.bands: {error}".rstrip(".")) from error
     if dataset.prepare.patch_px % 32:
         raise ValueError(
             f"{key}.prepare.patch_px: {dataset.prepare.patch_px} is not a multiple of 32, which the networks "
@@ -204,9 +206,12 @@ def _sentence(section: type[Section], error: pydantic.ValidationError, where: tu
     """The first problem of a validation error as one sentence."""
     # An unknown key explains a missing one, so it is told first.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    loc = [str(part) for part in first["loc"]]
+    # Branches of unions are named in between: a section, or a tuple that is not itself the problem.
+    loc = [str(part) for part in first["loc"] if not re.fullmatch(r"[A-Z]\w+", str(part))]
+    loc = [part for part in loc[:-1] if not part.startswith("tuple[")] + loc[-1:]
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    if re.fullmatch(r"(constrained-)?int|literal\[.*\]", loc[-1] if loc else ""):  # one branch of a union
+    if re.fullmatch(r"(constrained-)?int|(constrained-)?str|float|(literal|tuple)\[.*\]", loc[-1] if loc else ""):
+        # one branch of a union
         branches = [e["msg"] for e in error.errors() if e["loc"][:-1] == first["loc"][:-1]]
         message, loc = " or ".join([branches[0], *(b.removeprefix("Input should be ") for b in branches[1:])]), loc[:-1]
     valid_keys = _keys_at(section, loc[:-1])

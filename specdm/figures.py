@@ -2,56 +2,130 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from specdm import bands, files
+from specdm.labels import IGNORE, LabelSet
 from specdm.patches import PatchMeta, PatchSet
 
 GAP, SCALE = 4, 3
+GREY = (128, 128, 128)  # of pixels without a label
+FEW = 15  # bands that have their names along an axis
+_BLUE, _GREEN, _RED, _INFRARED = (430, 550), (500, 620), (600, 730), (770, 910)  # nm
+_COLOURS = {
+    "rgb": ("true colour", (_RED, _GREEN, _BLUE)),
+    "false": ("false colour", (_INFRARED, _RED, _GREEN)),
+}
 
 
-def stretch_limits(refl: np.ndarray, channels: list[int]) -> np.ndarray:
-    """Limits (3,2) of a linear stretch, the 2nd and 98th percentile of three bands of reflectance (N,T,C,H,W)."""
-    return np.array([np.percentile(refl[:, :, c], (2, 98)) for c in channels])
+@dataclass(frozen=True)
+class Composite:
+    """Three bands shown as red, green and blue.
+
+    Attributes:
+        title: "true colour" or "false colour"; "bands" or "band" where the set holds no such bands or does not tell.
+        channels: their positions in the stack.
+        text: their names, and their wavelengths in nm where these are known.
+    """
+
+    title: str
+    channels: list[int]
+    text: str
 
 
-def to_rgb(refl: np.ndarray, channels: list[int], limits: np.ndarray) -> np.ndarray:
-    """Reflectance (C,H,W) -> uint8 (H,W,3) of three bands with given limits (never per image: that hides errors)."""
+def composites(meta: PatchMeta) -> list[Composite]:
+    """How a set is shown: in true and in false colour, or once where both would be the same bands."""
+    named = [bands.SENTINEL2[name].wavelength_nm if name in bands.SENTINEL2 else None for name in meta.bands]
+    nm = meta.wavelengths_nm or named
+    found: list[Composite] = []
+    for kind, (title, ranges) in _COLOURS.items():
+        channels = bands.composite(meta.bands, kind, wavelengths_nm=wavelengths(meta))
+        if all(channels != other.channels for other in found):
+            shows = all(nm[c] and low <= nm[c] <= high for c, (low, high) in zip(channels, ranges, strict=True))
+            one = len(set(channels)) == 1
+            names = [meta.bands[c] + (f" {nm[c]:.0f} nm" if nm[c] else "") for c in channels[: 1 if one else 3]]
+            found.append(Composite(title if shows else "band" if one else "bands", channels, ", ".join(names)))
+    return found
+
+
+def wavelengths(meta: PatchMeta) -> tuple[float, ...]:
+    """Centre wavelengths of a set's bands in nm; empty when unknown."""
+    return meta.wavelengths_nm or bands.wavelengths(meta.bands)
+
+
+def palette(labels: LabelSet) -> np.ndarray:
+    """Colours of the 256 possible ids of a mask as it is drawn, (256,3) uint8; pixels without a label are grey."""
+    table = labels.palette()
+    table[IGNORE] = GREY
+    return table
+
+
+def stretch_limits(refl: np.ndarray, channels: list[int], valid: np.ndarray | None = None) -> np.ndarray:
+    """Limits (3,2) of a linear stretch, the 2nd and 98th percentile of three bands of reflectance (N,T,C,H,W).
+
+    Only pixels that are `valid` (N,T,H,W) count if it is given; without any, the limits are 0 and 1. Where nearly all
+    pixels have one value, the smallest and largest stand for the percentiles.
+    """
+    if valid is not None and not valid.any():
+        return np.array([[0.0, 1.0]] * len(channels))
+    limits = []
+    for c in channels:
+        values = refl[:, :, c] if valid is None else refl[:, :, c][valid]
+        low, high = np.percentile(values, (2, 98))
+        limits.append((low, high) if high > low else (values.min(), values.max()))
+    return np.array(limits)
+
+
+def to_rgb(refl: np.ndarray, channels: list[int], limits: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Reflectance (C,H,W) -> uint8 (H,W,3) of three bands with given limits (never per image: that hides errors).
+
+    Pixels that are not `valid` (H,W) are black; a band without contrast, whose limits are equal, is mid grey.
+    """
     low, high = limits[:, 0], limits[:, 1]
-    scaled = (np.moveaxis(refl[channels], 0, -1) - low) / np.maximum(high - low, 1e-6)
-    return (255 * np.clip(scaled, 0, 1) ** 0.8).astype(np.uint8)
+    scaled = (np.moveaxis(refl[channels], 0, -1) - low) / np.where(high > low, high - low, 1)
+    scaled = np.where(high > low, np.clip(scaled, 0, 1), 0.5)
+    if valid is not None:
+        scaled[~valid] = 0
+    return (255 * scaled**0.8).astype(np.uint8)
 
 
 def pairs(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray, path: Path) -> None:
     """Draw real pairs (left block) beside synthetic ones (right block): per row true colour, false colour and mask.
 
     With two dates both composites show both dates. The stretch is measured on the real patches and used for both.
+    Pixels without data are black, pixels without a label grey.
     """
     from PIL import Image, ImageDraw
 
-    refl = patches.reflectance(real)
-    palette = patches.meta.labels.palette()
+    shown = composites(patches.meta)
+    refl, valid = patches.reflectance(real), patches.valid(real)
+    limits = [stretch_limits(refl, c.channels, valid) for c in shown]
+    colours = palette(patches.meta.labels)
     blocks = []
     for data, positions in ((patches, real), (samples, drawn)):
         rows = []
-        for image, mask in zip(data.reflectance(positions), data.masks[positions], strict=True):
-            tiles = []
-            for kind in ("rgb", "false"):
-                channels = bands.composite(data.meta.bands, kind)
-                limits = stretch_limits(refl, channels)
-                tiles += [to_rgb(date, channels, limits) for date in image]
-            rows.append(_join([*tiles, palette[mask]], axis=1))
+        for image, seen, mask in zip(
+            data.reflectance(positions), data.valid(positions), data.masks[positions], strict=True
+        ):
+            tiles = [
+                to_rgb(date, c.channels, stretch, ok)
+                for c, stretch in zip(shown, limits, strict=True)
+                for date, ok in zip(image, seen, strict=True)
+            ]
+            rows.append(_join([*tiles, colours[mask]], axis=1))
         blocks.append(_join(rows, axis=0))
     sheet = np.pad(
-        _join(blocks, axis=1, gap=4 * GAP), ((20 // SCALE + GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255
+        _join(blocks, axis=1, gap=4 * GAP), ((28 // SCALE + GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255
     )
     scale = max(1, min(SCALE, 2400 // sheet.shape[1]))
     picture = Image.fromarray(np.repeat(np.repeat(sheet, scale, 0), scale, 1))
     draw = ImageDraw.Draw(picture)
+    columns = " | ".join([c.title for c in shown] + ["mask"])
     for text, left in (("real", GAP), (f"synthetic: {samples.meta.name}", GAP + blocks[0].shape[1] + 4 * GAP)):
-        draw.text((left * scale, 2), f"{text}  (true colour | near infrared | mask)", fill=(0, 0, 0))
+        draw.text((left * scale, 2), f"{text}\n{columns}", fill=(0, 0, 0))
     with files.new_file(path) as temporary:
         picture.save(temporary, format="PNG")
 
@@ -59,27 +133,57 @@ def pairs(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndar
 def class_spectra(real: np.ndarray, synthetic: np.ndarray, meta: PatchMeta, path: Path) -> None:
     """Draw class-mean spectra, real (solid) beside synthetic (dashed), each class in its colour.
 
+    The axis is the wavelength where it is known, else the place of the band.
+
     Args:
         real, synthetic: mean reflectance (K,C); NaN for classes without pixels, which are left out.
-        meta: names, colours and bands.
+        meta: names, colours, bands and their wavelengths.
         path: the PNG to write.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    places = np.arange(len(meta.bands))
+    nm = np.array(wavelengths(meta), float)
+    places = nm if len(nm) else np.arange(len(meta.bands), dtype=float)
+    order = np.argsort(places, kind="stable")
+    marker = "." if len(places) <= FEW else None
     for c, mean, drawn in zip(meta.labels.classes, real, synthetic, strict=True):
         if np.isfinite(mean).all() and np.isfinite(drawn).all():
             colour = tuple(0.85 * value / 255 for value in c.colour)  # white classes stay visible on white paper
-            axes.plot(places, mean, color=colour, label=c.name)
-            axes.plot(places, drawn, color=colour, linestyle="--")
-    axes.set_xticks(places, meta.bands)
-    axes.set(xlabel="band", ylabel="mean reflectance", title=f"{meta.name}: real (solid) and synthetic (dashed)")
+            for values, style, label in ((mean, "-", c.name), (drawn, "--", None)):
+                x, y = _broken(places[order], values[order])
+                axes.plot(x, y, color=colour, linestyle=style, marker=marker, label=label)
+    _name_bands(axes, meta.bands, places, known=len(nm) > 0)
+    quantity = "value" if meta.level == "unitless" else "reflectance"
+    axes.set(ylabel=f"mean {quantity}", title=f"{meta.name}: real (solid) and synthetic (dashed)")
     if axes.lines:
-        axes.legend(fontsize="small", ncols=2)
+        figure.legend(loc="outside right center", fontsize="small")
     with files.new_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+
+
+def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A line that stops at gaps of a fine spectrum, where bands were removed: nothing was measured in between."""
+    gaps = np.diff(x)
+    if len(x) <= FEW:
+        return x, y
+    after = np.flatnonzero(gaps > 5 * np.median(gaps)) + 1
+    return np.insert(x, after, np.nan), np.insert(y, after, np.nan)
+
+
+def _name_bands(axes, names: tuple[str, ...], places: np.ndarray, known: bool) -> None:
+    """Label the axis of bands: in nm with a few names on top where they fit, or by at most FEW names."""
+    if not known:
+        some = np.unique(np.linspace(0, len(names) - 1, min(len(names), FEW)).round().astype(int))
+        axes.set_xticks(places[some], [names[i] for i in some], rotation=90 if max(map(len, names)) > 4 else 0)
+        axes.set_xlabel("band (wavelength unknown)")
+        return
+    axes.set_xlabel("wavelength (nm)")
+    closest = np.diff(np.sort(places)).min(initial=np.inf) / max(np.ptp(places), 1)
+    if len(names) <= FEW and closest > 0.015:  # upright names need that share of the axis
+        top = axes.secondary_xaxis("top")
+        top.set_xticks(places, names, rotation=90, fontsize="x-small")
 
 
 def _join(tiles: list[np.ndarray], axis: int, gap: int = GAP) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +21,7 @@ class LabelClass:
     id: int
     name: str
     colour: tuple[int, int, int]
-    raw_codes: tuple[int, ...]
+    raw_codes: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,32 +45,54 @@ class LabelSet:
             table[c.id] = c.colour
         return table
 
-    def remap(self, raw: np.ndarray, where: Path | str) -> np.ndarray:
+    def remap(
+        self,
+        raw: np.ndarray,
+        where: Path | str,
+        ignore: Sequence[int] = (IGNORE,),
+        unlisted: Literal["error", "ignore"] = "error",
+    ) -> np.ndarray:
         """Raw codes -> class ids.
 
         Args:
-            raw: integer codes of any shape.
+            raw: integer codes of any shape and type; floating-point numbers must be whole, NaN is ignored.
             where: the file they come from, named in the error.
+            ignore: codes that become IGNORE, unless a class has them.
+            unlisted: what codes of no class are: an error, or IGNORE.
 
         Returns:
-            uint8 ids of the same shape; raw 255 stays IGNORE.
+            uint8 ids of the same shape.
 
         Raises:
             UserError: when a code belongs to no class.
         """
-        table = np.full(256, -1, np.int16)
-        table[IGNORE] = IGNORE
-        for c in self.classes:
-            table[list(c.raw_codes)] = c.id
-        codes = np.unique(raw)
-        unknown = [int(v) for v in codes if v != np.floor(v) or not 0 <= v <= 255 or table[int(v)] < 0]
-        if unknown:
-            known = sorted(code for c in self.classes for code in c.raw_codes)
+        known = {code: IGNORE for code in ignore} | {
+            code: c.id for c in self.classes for code in c.raw_codes if not isinstance(code, str)
+        }
+        codes, place = _distinct(raw)
+        unknown = [c for c in codes.tolist() if c not in known and c == c]
+        if unknown and unlisted == "error":
+            own = [code for c in self.classes for code in c.raw_codes]
             raise UserError(
-                f"{where} holds the label code {unknown[0]}, which {self.name} does not define: "
-                f"its codes are {known}; check that this is the label file."
+                f"{where} holds the label code {unknown[0]:.15g}, which {self.name} does not define: "
+                f"its codes are {own}; check that this is the label file."
             )
-        return table[raw.astype(np.int64)].astype(np.uint8)
+        return np.array([known.get(c, IGNORE) for c in codes.tolist()], np.uint8)[place].reshape(raw.shape)
+
+    def ids_of(self, values: Sequence[object], where: Path | str, ignore: Sequence = (), unlisted: str = "error"):
+        """Values of an attribute, numbers or texts -> uint8 ids (n,); errors and options as in `remap`."""
+        codes = [(v, IGNORE) for v in ignore] + [(v, c.id) for c in self.classes for v in c.raw_codes]
+        # "1.1" and "1.10" may be two classes: a text is looked up as a number only when it is no code itself.
+        texts = {v: i for v, i in codes if isinstance(v, str)}
+        known = {_plain(v): i for v, i in codes}
+        ids = [texts[v] if isinstance(v, str) and v in texts else known.get(_plain(v)) for v in values]
+        unknown = [v for v, i in zip(values, ids, strict=True) if i is None]
+        if unknown and unlisted == "error":
+            raise UserError(
+                f"{where} holds the attribute value {unknown[0]!r}, which belongs to no class: "
+                "add it to the codes of a class or to ignore_codes, or set unlisted_codes: ignore."
+            )
+        return np.array([IGNORE if i is None else i for i in ids], np.uint8)
 
     def to_dict(self) -> dict:
         return {
@@ -86,6 +110,29 @@ class LabelSet:
             data["name"],
             tuple(LabelClass(c["id"], c["name"], tuple(c["colour"]), tuple(c["raw_codes"])) for c in data["classes"]),
         )
+
+
+def _distinct(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of an array, and for each element the position of its value (flat)."""
+    flat = raw.ravel()
+    if np.issubdtype(raw.dtype, np.integer) and flat.size:
+        low = int(flat.min())
+        if int(flat.max()) - low < 1 << 16:  # a table is far faster than sorting
+            shifted = flat.astype(np.int64) - low
+            codes = np.flatnonzero(np.bincount(shifted))
+            table = np.zeros(codes[-1] + 1, np.int64)
+            table[codes] = np.arange(len(codes))
+            return codes + low, table[shifted]
+    return np.unique(flat, return_inverse=True)
+
+
+def _plain(value: object) -> object:
+    """A value as a key: whole numbers and their texts are one ("3", 3 and 3.0)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return int(number) if number.is_integer() else number
 
 
 # Ids as in SpectralGPT's remap of the raw codes; colours follow the CORINE land-cover legend's families.

@@ -26,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from specdm import files
 from specdm.errors import TrainingPaused, UserError
+from specdm.progress import pace
 
 LAST = "last.pt"
 
@@ -203,10 +204,16 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
         writer.writerows(history)
 
 
+def made(model: nn.Module, steps: int, out: Path) -> str:
+    """What a training made, for its command's last line: "1.3 million parameters, 700 steps in models/x"."""
+    n = sum(p.numel() for p in model.parameters())
+    size = f"{n / 1e6:.1f} million" if n >= 1e6 else str(n)
+    return f"{size} parameters, {steps} steps in {out}"
+
+
 def _progress(name: str, step: int, steps: int, rate: float, row: dict[str, float]) -> str:
-    left = (steps - step) / rate
     numbers = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
-    return f"{name}: step {step}/{steps}  {rate:.1f}/s  {left // 60:.0f} min {left % 60:02.0f} s left  {numbers}"
+    return f"{name}: step {step}/{steps}  {pace(rate, steps - step)}  {numbers}"
 
 
 def _cpu_copy(model: nn.Module) -> dict[str, torch.Tensor]:

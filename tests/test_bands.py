@@ -67,6 +67,49 @@ def test_a_stack_of_other_bands_is_shown_by_bands_spread_over_it(n):
     assert picks == sorted(picks, reverse=True)
 
 
+def test_composites_of_known_wavelengths_show_the_nearest_bands():
+    wavelengths = [404.0 + 7 * i for i in range(70)]
+    names = [f"band {i}" for i in range(70)]
+    for order in (wavelengths, wavelengths[::-1]):
+        assert [order[i] for i in bands.composite(names, "rgb", order)] == [663, 558, 488]
+        assert [order[i] for i in bands.composite(names, "false", order)] == [845, 663, 558]
+    assert bands.composite(("one", "two", "three"), "rgb", (430, 560, 725)) == [2, 1, 0]  # 60 nm are near enough
+
+
+def test_names_come_before_wavelengths():
+    paper = bands.resolve("paper")
+    wrong = [0.0] * len(paper)
+    assert bands.composite(paper, "rgb", wrong) == bands.composite(paper)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wavelengths"),
+    [
+        ("rgb", (500, 560, 726)),  # red is 61 nm away
+        ("rgb", (700, 800, 900)),
+        ("false", (490, 560, 665)),  # no near infrared
+        ("false", (490, 560, 781)),
+        ("rgb", (490, 612, 900)),  # one band would be both red and green
+        ("rgb", ()),
+    ],
+)
+def test_bands_far_from_the_colours_are_shown_as_if_unknown(kind, wavelengths):
+    names = ("one", "two", "three")
+    assert bands.composite(names, kind, wavelengths) == bands.composite(names, kind) == [2, 1, 0]
+
+
+def test_wavelengths_are_those_of_sentinel_2_or_none():
+    assert bands.wavelengths(("B12", "B02")) == (2202.4, 492.4)
+    assert bands.wavelengths(("B02", "band 2")) == ()
+    assert bands.wavelengths(("2", "3")) == ()  # numbers may count the bands of any sensor
+    for names in bands.BAND_SETS.values():
+        for kind in ("rgb", "false"):
+            renamed = [f"band {i}" for i in range(len(names))]
+            by_wavelength = bands.composite(renamed, kind, bands.wavelengths(names))
+            # B08 lies nearer to 842 nm than B8A, which names prefer.
+            assert by_wavelength[1:] == bands.composite(names, kind)[1:]
+
+
 def test_wavelengths_rise_with_the_band_except_that_8a_follows_8():
     wavelengths = [band.wavelength_nm for band in bands.SENTINEL2.values()]
     assert wavelengths == sorted(wavelengths)

@@ -156,3 +156,64 @@ def test_the_schema_verb_writes_valid_json(tmp_path, verb):
 
 def test_an_unknown_verb_is_a_usage_error(verb):
     assert verb("trian") == 2
+
+
+def test_without_arguments_the_chain_is_explained_snakemake_first():
+    runner = CliRunner(env={"COLUMNS": "80"})
+    bare, asked = (runner.invoke(app, words).output.strip() for words in ([], ["--help"]))
+    assert bare == asked
+    assert "snakemake --profile workflow/profiles/local" in " ".join(asked.split())
+    overview = {
+        found[1]: found[2] for line in asked.splitlines() if (found := re.match(r"│ ([a-z-]+) +(\S.*->.*\S) +│", line))
+    }
+    assert set(overview) == set(VERBS)  # one line each: none is cut or wrapped
+    order = list(overview)
+    chain = ["prepare", "train-autoencoder", "encode", "train-diffusion", "sample", "evaluate", "tabulate", "report"]
+    assert [name for name in order if name in chain] == chain
+    assert asked.index("snakemake") < asked.index("│ prepare")
+
+
+LAST_LINE = r"{}: {}, \d+(\.\d)? s\n"
+
+
+def test_a_verb_ends_with_what_it_made_where_and_how_long_it_took(tmp_path, verb, capsys):
+    def ends_with(name: str, made: str) -> None:
+        out = capsys.readouterr().out
+        assert re.fullmatch(LAST_LINE.format(name, made), out.splitlines(keepends=True)[-1]), out
+        assert out.count(f"{name}: ") == 1
+
+    raw, out, schema = tmp_path / "raw", tmp_path / "patches", tmp_path / "schema.json"
+    assert verb("schema", out=schema) == 0
+    ends_with("schema", re.escape(str(schema)))
+
+    cities = [
+        {"name": n, "split": s, "height": 64, "width": 64} for n, s in (("a", "train"), ("b", "train"), ("c", "test"))
+    ]
+    assert verb("simulate", source="oscd", out=raw, settings={"cities": cities}) == 0
+    n_files = sum(path.is_file() for path in raw.rglob("*"))
+    ends_with("simulate", f"{n_files} files like those of oscd in {re.escape(str(raw))}")
+
+    prepared = {"patch_px": 32, "stride_px": 32, "val_cities": ["b"], "guard_px": 0}
+    assert verb("prepare", source="oscd", name="x", raw=raw, out=out, settings=prepared) == 0
+    ends_with("prepare", rf"12 patches \(4 train, 4 val, 4 test\) in {re.escape(str(out))}")
+
+    teacher = dict(out=tmp_path / "teacher", state=tmp_path / "state", settings={"width": 4, "steps": 2, "batch": 2})
+    assert verb("train-teacher", patches=out, **teacher) == 0
+    ends_with("train-teacher", rf"\d+ parameters, 2 steps in {re.escape(str(teacher['out']))}")
+
+
+def test_a_table_is_counted_in_rows(tmp_path, verb, capsys):
+    paths = []
+    for method in ("a", "b", "c"):
+        paths.append(tmp_path / f"{method}.json")
+        paths[-1].write_text(json.dumps({"dataset": "d", "method": method, "seed": 0, "scores": {"fd_mask": 1.0}}))
+    assert verb("tabulate", *paths, out=tmp_path / "table.csv") == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(LAST_LINE.format("tabulate", f"3 rows in {re.escape(str(tmp_path))}/table.csv"), out)
+
+
+def test_a_paused_training_claims_nothing(tmp_path, verb, segmentation_patches, capsys):
+    parts = dict(patches=segmentation_patches, out=tmp_path / "out", state=tmp_path / "state")
+    status = verb("train-teacher", **parts, settings={"width": 4, "steps": 3, "batch": 2}, max_minutes=1e-9)
+    assert status == 75
+    assert "parameters" not in capsys.readouterr().out

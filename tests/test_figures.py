@@ -4,7 +4,7 @@ from PIL import Image
 
 from specdm import figures
 from specdm.labels import SEGMUNICH
-from specdm.patches import open_patches
+from specdm.patches import PatchMeta, PatchRecord, PatchWriter, open_patches
 
 
 def test_the_stretch_is_that_of_the_real_patches_for_both_blocks():
@@ -23,6 +23,66 @@ def test_darker_reflectance_is_never_brighter_and_the_limits_are_black_and_white
     assert (rgb[ramp[0, 0] >= 1] == 255).all()
 
 
+def test_pixels_without_data_are_black_and_move_no_limit():
+    refl = np.random.default_rng(0).uniform(0.1, 0.3, (3, 2, 1, 8, 8)).astype(np.float32)
+    limits = figures.stretch_limits(refl, [0, 0, 0])
+    valid = np.ones((3, 2, 8, 8), bool)
+    valid[1, 0, :2] = False
+    refl[:, :, 0][~valid] = -3.2768
+    assert figures.stretch_limits(refl, [0, 0, 0])[0, 0] < 0
+    np.testing.assert_allclose(figures.stretch_limits(refl, [0, 0, 0], valid), limits, atol=0.01)
+    rgb = figures.to_rgb(refl[1, 0], [0, 0, 0], np.array([[-9.0, 9.0]] * 3), valid[1, 0])
+    assert (rgb[:2] == 0).all() and (rgb[2:] > 0).all()
+
+
+def test_limits_without_any_valid_pixel_are_finite():
+    assert np.isfinite(figures.stretch_limits(np.zeros((1, 1, 1, 4, 4)), [0], np.zeros((1, 1, 4, 4), bool))).all()
+
+
+def test_a_band_without_contrast_is_grey_not_black():
+    refl = np.full((2, 1, 1, 8, 8), 7, np.float32)
+    rgb = figures.to_rgb(refl[0, 0], [0, 0, 0], figures.stretch_limits(refl, [0, 0, 0]))
+    assert 100 < rgb.min() == rgb.max() < 200
+
+
+def test_a_few_bright_pixels_on_a_constant_ground_are_seen():
+    """The 2nd and the 98th percentile are one value there."""
+    refl = np.full((1, 1, 1, 40, 40), 0.1, np.float32)
+    refl[..., :2, :2] = 0.5
+    rgb = figures.to_rgb(refl[0, 0], [0, 0, 0], figures.stretch_limits(refl, [0, 0, 0]))
+    assert rgb[0, 0].tolist() == [255] * 3 and rgb[20, 20].tolist() == [0] * 3
+
+
+def _meta(names, nm=(), level="BOA"):
+    return PatchMeta("set", "s", level, tuple(names), 1e-4, 0.0, None, SEGMUNICH, wavelengths_nm=tuple(nm))
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [
+        (
+            _meta(("B02", "B03", "B04", "B8A")),
+            {"true colour": "B04 665 nm, B03 560 nm, B02 492 nm", "false colour": "B8A 865 nm, B04 665 nm, B03 560 nm"},
+        ),
+        (
+            _meta((f"b{i}" for i in range(1, 157)), np.linspace(401, 2451, 156)),
+            {"true colour": "b21 666 nm, b13 560 nm, b8 494 nm", "false colour": "b34 837 nm, b21 666 nm, b13 560 nm"},
+        ),
+        (_meta(("blue", "green", "red"), (490, 560, 665)), {"true colour": "red 665 nm, green 560 nm, blue 490 nm"}),
+        (_meta(("VV", "VH"), level="unitless"), {"bands": "VH, VV, VV"}),
+        (_meta(("height",), level="unitless"), {"band": "height"}),
+        (_meta(("swir1", "swir2"), (1610, 2200)), {"bands": "swir2 2200 nm, swir1 1610 nm, swir1 1610 nm"}),
+    ],
+)
+def test_composites_are_called_what_they_are(meta, expected):
+    found = {c.title: c.text for c in figures.composites(meta)}
+    assert {title: found[title] for title in expected} == expected
+    for c in figures.composites(meta):
+        assert len(c.channels) == 3
+    if len(meta.bands) < 3:
+        assert len(found) == 1  # the same bands twice say nothing
+
+
 def test_channels_arrive_as_red_green_blue():
     image = np.zeros((4, 2, 2), np.float32)
     image[3] = 1
@@ -37,12 +97,33 @@ def test_the_sheet_shows_the_masks_in_their_colours(tmp_path, request, kind):
     pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
     colours = set(map(tuple, pixels.reshape(-1, 3).tolist()))
     for k in np.unique(patches.masks[:4]):
-        assert tuple(patches.meta.labels.palette()[k].tolist()) in colours
+        assert tuple(figures.palette(patches.meta.labels)[k].tolist()) in colours
     tiles = 2 * patches.images.shape[1] + 1
     scale = figures.SCALE
     assert pixels.shape[1] >= 2 * tiles * 32 * scale
     left, right = np.array_split(pixels, 2, axis=1)
     assert not np.array_equal(left[:, : right.shape[1]], right)
+
+
+def test_holes_in_one_patch_leave_the_picture_of_the_others(tmp_path, write_patches):
+    """Pixels without data, far below all others, would brighten the whole sheet if they entered the stretch."""
+    whole = open_patches(write_patches(tmp_path / "set", 1, SEGMUNICH, {"a": ("train", 4)}))
+    images = np.array(whole.images)
+    images[0, :, :, :8] = 0  # nodata
+    with PatchWriter(tmp_path / "holed" / "set", whole.meta, images.shape[1:], images.dtype) as writer:
+        writer.append(images, whole.masks[:], [PatchRecord(str(i), "train", "a", "a") for i in range(4)])
+    holed = open_patches(tmp_path / "holed" / "set")
+    shown = []
+    for patches in (whole, holed):
+        figures.pairs(patches, patches, np.array([0, 1]), np.array([2, 3]), tmp_path / "sheet.png")
+        shown.append(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int))
+    difference = np.abs(shown[0] - shown[1]).max(-1)
+    changed = np.argwhere(difference > 12)  # the percentiles of fewer pixels differ a little
+    scale, tile = figures.SCALE, 32 * figures.SCALE
+    top = shown[0].shape[0] - figures.GAP * scale - 2 * tile - figures.GAP * scale
+    assert len(changed)
+    assert changed[:, 0].min() >= top and changed[:, 0].max() < top + 8 * scale
+    assert (shown[1][top : top + 8 * scale, figures.GAP * scale : figures.GAP * scale + tile] == 0).all()
 
 
 def test_brighter_samples_look_brighter(tmp_path, write_patches):
@@ -69,3 +150,56 @@ def test_spectra_of_classes_without_pixels_are_left_out(tmp_path, segmentation_p
     none, one = (np.asarray(Image.open(tmp_path / name).convert("RGB")) for name in ("none.png", "one.png"))
     colourful = [int((np.ptp(picture.astype(int), axis=-1) > 40).sum()) for picture in (none, one)]
     assert colourful[0] == 0 < colourful[1]
+
+
+@pytest.fixture
+def drawn_axes(monkeypatch, tmp_path):
+    """Draws spectra for a set's description and returns the axes and their second axis on top, if any."""
+    from matplotlib.figure import Figure
+
+    def draw(meta):
+        figure = []
+        original = Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figure.append(self), original(self, *a, **k)))
+        mean = np.full((len(meta.labels), len(meta.bands)), np.nan)
+        mean[1] = np.arange(len(meta.bands))
+        figures.class_spectra(mean, mean, meta, tmp_path / "spectra.png")
+        axes = figure[0].axes[0]
+        return axes, axes.child_axes
+
+    return draw
+
+
+def test_spectra_stand_over_the_wavelength_in_its_order(drawn_axes):
+    axes, tops = drawn_axes(_meta(("B08", "B04", "B02", "B11")))
+    x, y = axes.lines[0].get_data()
+    assert x.tolist() == [492.4, 664.6, 832.8, 1613.7]
+    assert y.tolist() == [2, 1, 0, 3]
+    assert axes.get_xlabel() == "wavelength (nm)"
+    names = dict(zip(tops[0].get_xticks(), [t.get_text() for t in tops[0].get_xticklabels()], strict=True))
+    assert names == {832.8: "B08", 664.6: "B04", 492.4: "B02", 1613.7: "B11"}
+
+
+def test_names_that_would_overlap_are_left_out(drawn_axes):
+    near = _meta(("a", "b", "c"), (500, 505, 2400))
+    assert drawn_axes(near)[1] == []
+    many = _meta((f"b{i}" for i in range(156)), np.linspace(401, 2451, 156))
+    axes, tops = drawn_axes(many)
+    assert tops == [] and axes.get_xlabel() == "wavelength (nm)"
+
+
+def test_a_fine_spectrum_is_not_drawn_across_removed_bands(drawn_axes):
+    nm = [nm for nm in range(400, 2400, 20) if not 1340 < nm < 1460]
+    x, y = drawn_axes(_meta((f"b{i}" for i in range(len(nm))), nm))[0].lines[0].get_data()
+    assert np.isnan(x).sum() == np.isnan(y).sum() == 1
+    after = np.flatnonzero(np.isnan(x))[0]
+    assert (x[after - 1], x[after + 1]) == (1340, 1460)
+
+
+def test_bands_of_unknown_wavelength_stand_in_their_order_with_few_names(drawn_axes):
+    axes, _ = drawn_axes(_meta((f"b{i}" for i in range(156)), level="unitless"))
+    names = [t.get_text() for t in axes.get_xticklabels()]
+    assert len(names) <= 15 and names[0] == "b0" and names[-1] == "b155"
+    assert axes.get_ylabel() == "mean value"
+    axes, _ = drawn_axes(_meta(("VV", "VH")))
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["VV", "VH"]

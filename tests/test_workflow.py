@@ -1,13 +1,20 @@
 """The workflow as its users run it: dry runs of the paper's configuration, and one small run of everything."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
+
+from specdm import rasters
+from specdm.labels import IGNORE
+from specdm.patches import open_patches
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = [f"{REPOSITORY}/config/demo.yaml", f"{REPOSITORY}/config/test.yaml"]
@@ -60,10 +67,35 @@ def test_wrong_key_stops_before_the_first_job_with_one_sentence(tmp_path):
     assert "Traceback" not in str(failure.value)
 
 
+def write_scene(folder: Path) -> None:
+    """A scene of five bands with two classes, of which most is not labelled, and its configuration own.yaml."""
+    rng = np.random.default_rng(0)
+    codes = np.kron(rng.integers(1, 3, (12, 12)), np.ones((16, 16), int))
+    image = codes * 400 + rng.integers(0, 100, (5, *codes.shape))
+    codes[rng.random(codes.shape) < 0.6] = 0
+    place = ("EPSG:32633", (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_100_000.0))
+    rasters.write(folder / "image.tif", image.astype(np.uint16), *place)
+    rasters.write(folder / "labels.tif", codes[None].astype(np.uint8), *place)
+    prepare = {
+        "scenes": [{"images": "image.tif", "labels": "labels.tif"}],
+        "wavelengths_nm": [450, 550, 650, 850, 1600],
+        "level": "BOA",
+        "scale": 1e-4,
+        "classes": [{"name": "meadow", "codes": [1]}, {"name": "wood", "codes": [2]}],
+        "ignore_codes": [0],
+        "patch_px": 32,
+    }
+    own = {"source": "scene", "raw": str(folder), "n_real": 8, "networks": ["segformer-b0"], "prepare": prepare}
+    own["regimes"] = {"real": {"real": 1, "synthetic": 0}, "augmented-x1": {"real": 1, "synthetic": 1}}
+    own["teacher"] = {"width": 4, "batch": 4, "steps": 2}
+    (folder / "own.yaml").write_text(yaml.safe_dump({"datasets": {"own": own}}))
+
+
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("workflow")
-    snakemake(folder, "--quiet", configfiles=SMALL)
+    write_scene(folder)
+    snakemake(folder, "--quiet", configfiles=[*SMALL, f"{folder}/own.yaml"])
     return folder
 
 
@@ -76,25 +108,47 @@ def test_small_run_leaves_tables_and_report(small_run):
         ("segmunich", "segformer-b0", "augmented-x5"),
         ("oscd", "changeformer-v3", "real"),
         ("oscd", "changeformer-v3", "augmented-x5"),
+        ("own", "segformer-b0", "real"),
+        ("own", "segformer-b0", "augmented-x1"),
     }
     assert table["miou_macro_mean"].between(0, 1).all() and table["mf1_macro_mean"].between(0, 1).all()
     assert table["paper_miou"].isna().all()  # other numbers of patches: not the paper's experiment
-    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 4
-    assert list(pd.read_csv(results / "tables/synthesis.csv")["dataset"]) == ["segmunich", "oscd"]
+    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 6
+    assert list(pd.read_csv(results / "tables/synthesis.csv")["dataset"]) == ["segmunich", "oscd", "own"]
     assert "<img" in (results / "report.html").read_text()
     assert not list((results / "state").rglob("*.pt"))  # finished trainings leave no state
 
 
 @pytest.mark.workflow
 def test_finished_run_has_nothing_to_do(small_run):
-    assert "Nothing to be done" in snakemake(small_run, "-n", configfiles=SMALL)
+    assert "Nothing to be done" in snakemake(small_run, "-n", configfiles=[*SMALL, f"{small_run}/own.yaml"])
+
+
+@pytest.mark.workflow
+def test_the_users_own_scene_keeps_its_unlabelled_pixels_and_gets_whole_masks(small_run):
+    real, drawn = (open_patches(small_run / "results/test" / part) for part in ("patches/own", "samples/own/specdm"))
+    assert real.meta.wavelengths_nm == drawn.meta.wavelengths_nm == (450, 550, 650, 850, 1600)
+    assert real.meta.bands == drawn.meta.bands == ("450nm", "550nm", "650nm", "850nm", "1600nm")
+    assert 0.5 < (real.masks[:] == IGNORE).mean() < 0.7
+    assert not (drawn.masks[:] == IGNORE).any()
+    scores = json.loads((small_run / "results/test/downstream/own/segformer-b0/real/seed0/metrics.json").read_text())
+    test = real.masks[real.ids("test")]
+    assert scores["scores"]["pixels"] == np.count_nonzero(test != IGNORE)
+
+
+@pytest.mark.workflow
+def test_newer_labels_are_prepared_anew_and_the_benchmarks_are_not(small_run):
+    (small_run / "labels.tif").touch()
+    jobs = jobs_of(snakemake(small_run, "-n", configfiles=[*SMALL, f"{small_run}/own.yaml"]))
+    assert jobs["prepare"] == jobs["train_autoencoder"] == 1 and jobs["train_downstream"] == 2
+    os.utime(small_run / "labels.tif", (0, 0))
 
 
 @pytest.mark.workflow
 def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
     changed = small_run / "changed.yaml"
     changed.write_text("datasets: {oscd: {method_overrides: {diffusion: {steps: 3}}}}\n")
-    jobs = jobs_of(snakemake(small_run, "-n", configfiles=[*SMALL, str(changed)]))
+    jobs = jobs_of(snakemake(small_run, "-n", configfiles=[*SMALL, f"{small_run}/own.yaml", str(changed)]))
     jobs.pop("all")
     assert jobs == {
         "train_diffusion": 1,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from specdm.nn.losses import mask_cross_entropy
+from specdm.nn.losses import l1, mask_cross_entropy
 
 LEVELS = (1, 2, 4)  # width of the levels at full, half and quarter resolution
 
@@ -58,10 +58,14 @@ class Teacher(nn.Module):
         images: torch.Tensor,
         masks: torch.Tensor,
         class_weights: torch.Tensor,
+        valid: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Class-weighted cross-entropy (ignore 255) of the masks plus mean L1 of the images, float32 scalars."""
+        """Class-weighted cross-entropy (ignore 255) of the masks plus mean L1 of the images, float32 scalars.
+
+        Pixels of the images that are not valid, (N,T,H,W) bool, count in no term.
+        """
         entropy = mask_cross_entropy(logits, masks, class_weights=class_weights)
-        error = (predicted.float() - images).abs().mean()
+        error = l1(predicted, images, None if valid is None else valid.unsqueeze(2))
         return {"total": entropy + error, "cross_entropy": entropy, "l1": error}
 
 

@@ -2,7 +2,7 @@
 
 from specdm.settings.base import Name, Section
 from specdm.settings.benchmarks import OscdSettings, SegMunichSettings, SimulatedCity, SimulatedOscd, SimulatedSegMunich
-from specdm.settings.datasets import DATASETS, AnyDataset, Dataset, OscdDataset, SegMunichDataset
+from specdm.settings.datasets import DATASETS, AnyDataset, Dataset, OscdDataset, SceneDataset, SegMunichDataset
 from specdm.settings.generator import (
     AutoencoderSettings,
     DiffusionSettings,
@@ -12,6 +12,7 @@ from specdm.settings.generator import (
     UNetSettings,
 )
 from specdm.settings.measuring import DownstreamSettings, EvaluationSettings, Regime, TeacherSettings
+from specdm.settings.scene import ImageFile, LabelFile, Scene, SceneClass, SceneSettings, WavelengthRange
 
 __all__ = [
     "DATASETS",
@@ -21,12 +22,18 @@ __all__ = [
     "DiffusionSettings",
     "DownstreamSettings",
     "EvaluationSettings",
+    "ImageFile",
+    "LabelFile",
     "MethodSettings",
     "Name",
     "OscdDataset",
     "OscdSettings",
     "Regime",
     "SamplingSettings",
+    "Scene",
+    "SceneClass",
+    "SceneDataset",
+    "SceneSettings",
     "Section",
     "SegMunichDataset",
     "SegMunichSettings",
@@ -36,4 +43,5 @@ __all__ = [
     "StreamSettings",
     "TeacherSettings",
     "UNetSettings",
+    "WavelengthRange",
 ]

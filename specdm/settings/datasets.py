@@ -10,6 +10,7 @@ from specdm.networks import CHANGE, SEGMENTATION
 from specdm.settings.base import Name, Section
 from specdm.settings.benchmarks import OscdSettings, SegMunichSettings, SimulatedOscd, SimulatedSegMunich
 from specdm.settings.measuring import Regime, TeacherSettings
+from specdm.settings.scene import SceneSettings
 
 
 class Dataset(Section):
@@ -62,5 +63,17 @@ class OscdDataset(Dataset):
         return CHANGE
 
 
-DATASETS: dict[str, type[Dataset]] = {"segmunich": SegMunichDataset, "oscd": OscdDataset}
-AnyDataset = Annotated[SegMunichDataset | OscdDataset, Field(discriminator="source")]
+class SceneDataset(Dataset):
+    """The user's own labelled scenes: pairs, or with two images a scene, change-detection triples."""
+
+    source: Literal["scene"] = Field(description="the reader of the raw files")
+    origin: Literal["given"] = Field("given", description="the files lie there")
+    prepare: SceneSettings = Field(description="which files, what they mean, how they are cut and split")
+
+    @property
+    def task(self) -> str:
+        return CHANGE if self.prepare.n_dates == 2 else SEGMENTATION
+
+
+DATASETS: dict[str, type[Dataset]] = {"segmunich": SegMunichDataset, "oscd": OscdDataset, "scene": SceneDataset}
+AnyDataset = Annotated[SegMunichDataset | OscdDataset | SceneDataset, Field(discriminator="source")]

@@ -136,11 +136,11 @@ def assign(
     rng = np.random.default_rng(seed)
     best, least = None, np.inf
     for _ in range(DRAWS):
-        draw = _draw(rng.permutation(len(names)), sizes, wanted)
+        draw = draw_groups(rng.permutation(len(names)), sizes, wanted)
         split = np.asarray(SPLITS, object)[draw[member]]
         kept = np.ones(len(split), bool) if matrix is None else ~straddling(matrix, split)
         if all((kept & (split == s)).any() for s in ("train", *wanted)):
-            score = _unevenness(split[kept], classes[kept], wanted) + 4 * (1 - kept.mean())
+            score = unevenness(split[kept], classes[kept], wanted) + 4 * (1 - kept.mean())
             if score < least:
                 best, least = split, score
     if best is None:
@@ -151,7 +151,7 @@ def assign(
     return best
 
 
-def _unevenness(split: np.ndarray, classes: np.ndarray, wanted: Mapping[str, float]) -> float:
+def unevenness(split: np.ndarray, classes: np.ndarray, wanted: Mapping[str, float]) -> float:
     total = classes.sum(axis=0)
     score = 0.0
     for name, fraction in wanted.items():
@@ -163,7 +163,7 @@ def _unevenness(split: np.ndarray, classes: np.ndarray, wanted: Mapping[str, flo
     return score
 
 
-def _draw(order: np.ndarray, sizes: np.ndarray, wanted: Mapping[str, float]) -> np.ndarray:
+def draw_groups(order: np.ndarray, sizes: np.ndarray, wanted: Mapping[str, float]) -> np.ndarray:
     """Take groups in `order` for each wanted split until its size is reached; (groups,) positions in SPLITS."""
     split = np.zeros(len(sizes), int)
     at = 0

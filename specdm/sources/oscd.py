@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from specdm import rasters
-from specdm.bands import BAND_SETS
+from specdm.bands import BAND_SETS, wavelengths
 from specdm.errors import UserError
 from specdm.labels import OSCD
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter
@@ -141,6 +141,7 @@ def prepare(
         offset=0.0,  # acquired 2015 to 2018, before processing baseline 04.00 brought an offset
         nodata=0,  # L1C fills pixels without data with 0 in all bands; the published cities hold none
         labels=OSCD,
+        wavelengths_nm=wavelengths(bands),
     )
     counts = []
     with PatchWriter(out, meta, (2, len(bands), patch_px, patch_px), "uint16") as writer:

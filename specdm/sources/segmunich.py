@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from specdm.bands import BAND_SETS
+from specdm.bands import BAND_SETS, wavelengths
 from specdm.errors import UserError
 from specdm.labels import SEGMUNICH
 from specdm.patches import SPLITS, PatchMeta, PatchRecord, PatchWriter
 from specdm.sources import ground
+from specdm.sources.plausibility import strange_classes
 from specdm.sources.segmunich_files import RawFile, find_files, read_image, read_label
-from specdm.sources.segmunich_scan import NODATA, Scan, group_patches, scan_files, strange_spectra
+from specdm.sources.segmunich_scan import NODATA, Scan, group_patches, scan_files
 
 BATCH = 64
 
@@ -154,7 +155,7 @@ def prepare(
         },
         groups=len(np.unique(group)),
         note=note,
-        warnings=tuple(strange_spectra(scan.spectra, tuple(bands))),
+        warnings=tuple(strange_classes(SEGMUNICH.names, scan.spectra, bands)),
     )
     meta = PatchMeta(
         name=name,
@@ -165,6 +166,7 @@ def prepare(
         offset=0.0,  # ASSUME: acquired before processing baseline 04.00
         nodata=NODATA,
         labels=SEGMUNICH,
+        wavelengths_nm=wavelengths(bands),
         provenance={"source": "segmunich", "root": str(root), **dataclasses.asdict(report)},
         warnings=(*report.sharing_lines(), *report.warnings),
     )

@@ -74,17 +74,6 @@ def scan_files(
         return Scan(np.array(file, int), np.array(corner, int), np.array(classes), keys, blank, sums / pixels)
 
 
-def strange_spectra(spectra: np.ndarray, bands: Sequence[str]) -> list[str]:
-    """Sentences on class means (K,C) that contradict the declared band order; none when all is plausible."""
-    infrared = next((bands.index(b) for b in ("B8A", "B08") if b in bands), None)
-    found = []
-    if infrared is not None and "B04" in bands and spectra[4, infrared] < spectra[4, bands.index("B04")]:
-        found.append(f"Forests are darker in {bands[infrared]} than in B04: check the declared order of the bands.")
-    if {"B02", "B12"} <= set(bands) and spectra[5, bands.index("B12")] > spectra[5, bands.index("B02")]:
-        found.append("Water is brighter in B12 than in B02: check the declared order of the bands.")
-    return found
-
-
 def _keys(raw: RawFile, image: np.ndarray, pattern: str | None) -> list:
     if pattern is None:
         return ground.quadrant_keys(image)

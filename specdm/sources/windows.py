@@ -26,3 +26,11 @@ def gap(window: tuple[int, int, int, int], other: tuple[float, float, float, flo
     rows = max(window[0] - other[2], other[0] - window[2], 0)
     cols = max(window[1] - other[3], other[1] - window[3], 0)
     return max(rows, cols)
+
+
+def covering(length: int, size: int, stride: int) -> list[int]:
+    """First pixels of windows that cover all of `length`: `starts`, and a last window at the far edge."""
+    found = list(starts(length, size, stride))
+    if found and found[-1] + size < length:
+        found.append(length - size)
+    return found

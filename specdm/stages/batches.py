@@ -48,11 +48,16 @@ class Mixture:
         return [self.sets[k].index["id"].iloc[p] for k, p in zip(self.part, self.positions, strict=True)]
 
     def root_class_weights(self) -> torch.Tensor:
-        """Weights 1 / sqrt(frequency), (K,) float32 of mean 1 over the pixels: rare classes count, none dominates."""
+        """Weights 1 / sqrt(frequency), (K,) float32 of mean 1 over the pixels: rare classes count, none dominates.
+
+        A class without pixels has the largest weight, which no pixel ever meets; without any label all weights are 1.
+        """
         counts = [
             np.stack(s.index["class_counts"].to_numpy()[self.positions[self.part == k]]).sum(0)
             for k, s in enumerate(self.sets)
         ]
+        if not np.any(counts):
+            return torch.ones(len(self.sets[0].meta.labels))
         share = np.sum(counts, axis=0) / np.sum(counts)
         weights = 1 / np.sqrt(np.maximum(share, 1e-4))
         return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)
@@ -69,9 +74,11 @@ class Mixture:
             here = self.part[rows] == k
             if here.any():
                 dn = patches.images[self.positions[rows][here]]
-                images[here] = normaliser.apply(to_reflectance(dn, patches.meta))
+                held = valid_pixels(dn, patches.meta.nodata)
+                # No data looks like the mean of every band: its number may lie far from all others (-32768).
+                images[here] = normaliser.apply(to_reflectance(dn, patches.meta)) * held[:, :, None]
                 masks[here] = patches.masks[self.positions[rows][here]]
-                valid[here] = valid_pixels(dn, patches.meta.nodata)
+                valid[here] = held
         tensors = [torch.from_numpy(a).to(device, non_blocking=True) for a in (images, masks, valid)]
         if views is not None:
             tensors = [each_view(x, torch.from_numpy(views).to(device)) for x in tensors]

@@ -17,19 +17,20 @@ from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
 from specdm.nn.views import VIEWS
 from specdm.patches import open_patches
+from specdm.progress import Progress
 from specdm.stages.batches import Mixture
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 FILES = ("mean.npy", "std.npy", "meta.json")
 
 
 @torch.no_grad()
-def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, batch: int = 32) -> None:
+def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, batch: int = 32) -> str:
     """Write the latents of the training and validation splits.
 
     `out` receives mean.npy and std.npy, both (N,V,Z,h,w) float16, training patches first, and meta.json with n_train,
     n_val and the per-channel mean and standard deviation of the training latents, which make each channel of each
-    stream unit variance for the denoiser.
+    stream unit variance for the denoiser. Returns what was made, in words.
 
     Raises:
         UserError: when the patches are not those the autoencoder was trained on.
@@ -45,6 +46,7 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
     z, f = network.latent_channels, network.downsampling
     shape = (len(mixture), len(views), z, h // f, w // f)
     count, total, squares = 0, np.zeros(z), np.zeros(z)
+    progress = Progress(f"encoding {patches.meta.name}", len(mixture))
     with files.new_folder(out, last="meta.json") as folder:
         mean, std = (_new_array(folder / name, shape) for name in FILES[:2])
         for start in range(0, len(mixture), batch):
@@ -60,6 +62,7 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
                 count += m.size // z
                 total += m.sum((0, 1, 3, 4))
                 squares += (m**2 + s**2).sum((0, 1, 3, 4))  # E[z^2] of a draw is mean^2 + std^2
+            progress.update(int(rows[-1]) + 1)
         mean.flush()
         std.flush()
         centre = total / count
@@ -77,6 +80,7 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
             "provenance": provenance.stamp("encode", STAGE_VERSION, None, {"augment": augment}),
         }
         (folder / "meta.json").write_text(files.to_json(meta))
+    return f"{len(mixture)} patches in {len(views)} views, {z} x {h // f} x {w // f} latents in {out}"
 
 
 def _new_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,6 +6,8 @@ real training split at that N. The test split is not looked at.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +16,22 @@ import torch
 
 from specdm import figures, files, provenance
 from specdm.errors import UserError
+from specdm.labels import IGNORE
 from specdm.metrics.alignment import mask_agreement, normalised_score
-from specdm.metrics.frechet import equal_size_distance, halves_floor
+from specdm.metrics.frechet import SizedDistance, equal_size_distance, halves_floor
 from specdm.metrics.segmentation import slug
 from specdm.metrics.spectral import ClassSpectra, ReconstructionErrors, msad
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
 from specdm.nn.teacher import Teacher
 from specdm.patches import Normaliser, PatchSet, open_patches
+from specdm.progress import Progress
 from specdm.randomness import numpy_generator
 from specdm.settings import EvaluationSettings
 from specdm.stages.batches import Mixture, require_alike
 from specdm.stages.train_teacher import load_teacher
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 BATCH = 32
 MIN_PIXELS = 100  # classes with fewer pixels in either set are left out of mSAD and counted
 
@@ -44,10 +48,11 @@ def evaluate(
     method: str,
     settings: EvaluationSettings,
     seed: int,
-) -> None:
-    """Write the metrics of a synthetic patch set as JSON to `out`, and two pictures.
+) -> str:
+    """Write the metrics of a synthetic patch set as JSON to `out`, and two pictures; return what was made, in words.
 
-    `picture` shows real beside synthetic pairs, `spectra_picture` the mean spectra of their classes.
+    `picture` shows real beside synthetic pairs, `spectra_picture` the mean spectra of their classes. A score that the
+    sets cannot give (a class without pixels, fewer than two patches on a side) is null.
 
     Raises:
         UserError: when the sets do not belong together or hold too few patches.
@@ -68,8 +73,9 @@ def evaluate(
     judged = {
         "train": _judge(patches, real, teacher, normaliser, device),
         "val": _judge(patches, held_out, teacher, normaliser, device),
-        "synthetic": _judge(samples, drawn, teacher, normaliser, device),
+        "synthetic": _judge(samples, drawn, teacher, normaliser, device, _holes(patches, real, len(drawn), seed)),
     }
+    ignored = 100 * float((judged["train"].masks == IGNORE).mean())
     groups = patches.index["group"].to_numpy()[real]
     real_spectra, drawn_spectra = _class_spectra(patches, real), _class_spectra(samples, drawn)
     scores = {
@@ -87,12 +93,20 @@ def evaluate(
             "dataset": dataset,
             "method": method,
             "seed": seed,
-            "features": f"teacher {teacher_config['id']}: pooled encoder features of a network trained on real data",
+            "features": f"teacher {teacher_config['id']}: pooled encoder features of a network trained on real data"
+            + (
+                f"; {ignored:.1f} % of the real pixels have no label, and synthetic masks the same holes"
+                if ignored
+                else ""
+            ),
+            "ignored_percent": round(ignored, 3),
             "reference": "real training split; reconstruction on the validation split",
             "scores": scores,
             "provenance": provenance.stamp("evaluate", STAGE_VERSION, seed, settings.model_dump(mode="json")),
         },
     )
+    sparse = f" ({ignored:.1f} % of the real pixels without a label)" if ignored else ""
+    return f"{len(drawn)} synthetic against {len(real)} real patches{sparse} in {out}"
 
 
 @dataclass(frozen=True)
@@ -107,22 +121,42 @@ class _Judged:
 
 @torch.no_grad()
 def _judge(
-    patches: PatchSet, positions: np.ndarray, teacher: Teacher, normaliser: Normaliser, device: torch.device
+    patches: PatchSet,
+    positions: np.ndarray,
+    teacher: Teacher,
+    normaliser: Normaliser,
+    device: torch.device,
+    holes: np.ndarray | None = None,
 ) -> _Judged:
+    """Judge some patches; the features of their masks do not see the `holes` (N,H,W), the given masks keep them."""
     mixture = Mixture([(patches, positions)])
+    progress = Progress(f"judging {patches.meta.name}", len(mixture))
     parts = []
     for start in range(0, len(mixture), BATCH):
-        batch = mixture.batch(np.arange(start, min(start + BATCH, len(mixture))), normaliser, device)
-        onehot = one_hot(batch.masks, len(patches.meta.labels))
+        rows = np.arange(start, min(start + BATCH, len(mixture)))
+        batch = mixture.batch(rows, normaliser, device)
+        seen = batch.masks
+        if holes is not None:
+            seen = seen.masked_fill(torch.from_numpy(holes[rows]).to(device), IGNORE)
         parts.append(
             (
                 teacher.image_features(batch.images),
-                teacher.mask_features(onehot),
+                teacher.mask_features(one_hot(seen, len(patches.meta.labels))),
                 teacher.predict_mask(batch.images).argmax(1).to(torch.uint8),
                 batch.masks.to(torch.uint8),
             )
         )
+        progress.update(int(rows[-1]) + 1)
     return _Judged(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
+
+
+def _holes(patches: PatchSet, real: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Where n patches drawn from the real ones have no label, (n,H,W) bool.
+
+    Real masks may have holes, generated ones have none: without the same holes their features differ for that alone.
+    """
+    drawn = numpy_generator(seed, "holes").choice(real, n, replace=n > len(real))
+    return patches.masks[drawn] == IGNORE
 
 
 def _subset(positions: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -135,9 +169,9 @@ def _frechet(judged: dict[str, _Judged], groups: np.ndarray, seed: int) -> dict[
     kinds["mask"] = lambda j: j.mask_features
     scores: dict[str, float] = {}
     for kind, features in kinds.items():
-        floor = halves_floor(features(real), groups, len(features(fake)), seed)
-        distance = equal_size_distance(features(fake), features(real), floor.n, seed)
-        to_held_out = equal_size_distance(features(fake), features(held_out), floor.n, seed)
+        floor = _or_undefined(halves_floor, features(real), groups, len(features(fake)), seed)
+        distance = _or_undefined(equal_size_distance, features(fake), features(real), floor.n, seed)
+        to_held_out = _or_undefined(equal_size_distance, features(fake), features(held_out), floor.n, seed)
         scores |= {
             f"fd_{kind}": distance.distance,
             f"fd_{kind}_n": distance.n,
@@ -146,6 +180,14 @@ def _frechet(judged: dict[str, _Judged], groups: np.ndarray, seed: int) -> dict[
             f"fd_{kind}_val_n": to_held_out.n,
         }
     return scores
+
+
+def _or_undefined(distance: Callable[..., SizedDistance], *arguments) -> SizedDistance:
+    """A distance, or NaN and no size where a side has too few patches for one."""
+    try:
+        return distance(*arguments)
+    except UserError:
+        return SizedDistance(math.nan, None)
 
 
 def _msad(
@@ -171,7 +213,8 @@ def _msad(
 
 def _class_spectra(patches: PatchSet, positions: np.ndarray) -> ClassSpectra:
     spectra = ClassSpectra(len(patches.meta.labels), len(patches.meta.bands))
-    for part in np.array_split(positions, -(-len(positions) // BATCH)):
+    for start in range(0, len(positions), BATCH):
+        part = positions[start : start + BATCH]
         spectra.update(patches.reflectance(part), patches.masks[part], valid=patches.valid(part))
     return spectra
 
@@ -180,14 +223,18 @@ def _class_shares(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn:
     scores = {}
     for kind, data, positions in (("real", patches, real), ("synthetic", samples, drawn)):
         counts = np.stack(data.index["class_counts"].to_numpy()[positions]).sum(0).astype(np.float64)
-        for name, share in zip(data.meta.labels.names, counts / counts.sum(), strict=True):
-            scores[f"share_{kind}_{slug(name)}"] = float(share)
+        for name, count in zip(data.meta.labels.names, counts, strict=True):
+            scores[f"share_{kind}_{slug(name)}"] = float(count / counts.sum()) if counts.any() else math.nan
     return scores
 
 
 def _alignment(judged: dict[str, _Judged], classes: int, seed: int) -> dict[str, float]:
     """Does the mask fit the image: agreement with the teacher, for synthetic pairs, unseen real ones, shuffled ones."""
-    fake, real = (mask_agreement(judged[k].predictions, judged[k].masks, classes, seed) for k in ("synthetic", "val"))
+    undefined = dict.fromkeys(("miou_matched", "miou_shuffled", "accuracy_matched", "accuracy_shuffled"), math.nan)
+    fake, real = (
+        mask_agreement(judged[k].predictions, judged[k].masks, classes, seed) if len(judged[k].masks) > 1 else undefined
+        for k in ("synthetic", "val")
+    )
     return {
         "agreement": fake["miou_matched"],
         "agreement_shuffled": fake["miou_shuffled"],
@@ -207,8 +254,10 @@ def _reconstruction(
     """Round trip of held-out patches through the posterior mean, the columns of the paper's table 4."""
     errors, mixture = ReconstructionErrors(), Mixture([(patches, positions)])
     classes = len(patches.meta.labels)
+    progress = Progress(f"reconstructing {patches.meta.name}", len(mixture))
     for start in range(0, len(mixture), BATCH):
-        batch = mixture.batch(np.arange(start, min(start + BATCH, len(mixture))), trained.normaliser, device)
+        rows = np.arange(start, min(start + BATCH, len(mixture)))
+        batch = mixture.batch(rows, trained.normaliser, device)
         result = trained.network(batch.images, one_hot(batch.masks, classes), None)
         errors.update(
             trained.normaliser.invert(batch.images.cpu().numpy()),
@@ -217,5 +266,6 @@ def _reconstruction(
             batch.masks.cpu().numpy(),
             valid=batch.valid.cpu().numpy(),
         )
+        progress.update(int(rows[-1]) + 1)
     scores = errors.scores()
     return {f"reconstruction_{key}": scores[key] for key in ("rmse", "sad_rad", "cross_entropy")}

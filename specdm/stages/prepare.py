@@ -5,18 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from specdm import bands, files, provenance
-from specdm.settings import OscdSettings, SegMunichSettings, SimulatedOscd, SimulatedSegMunich
-from specdm.sources import oscd, segmunich, simulate
+from specdm.settings import OscdSettings, SceneSettings, SegMunichSettings, SimulatedOscd, SimulatedSegMunich
+from specdm.sources import oscd, scene, segmunich, simulate
 
 STAGE_VERSION = 1
 
 
-def prepare(name: str, raw: Path, out: Path, settings: SegMunichSettings | OscdSettings, seed: int) -> list[str]:
+def prepare(
+    name: str, raw: Path, out: Path, settings: SegMunichSettings | OscdSettings | SceneSettings, seed: int
+) -> list[str]:
     """Cut raw files into the patch set `out` and return the lines of the report.
 
     Raises:
         UserError: when the raw files are missing, damaged or not what the settings declare.
     """
+    if isinstance(settings, SceneSettings):
+        return scene.prepare(raw, out, settings, name=name, seed=seed).lines()
     options = settings.model_dump() | {"bands": bands.resolve(settings.bands)}
     if isinstance(settings, OscdSettings):
         return oscd.prepare(raw, out, name=name, **options | {"stride_px": settings.stride}).lines()

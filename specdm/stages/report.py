@@ -13,7 +13,7 @@ from specdm import files
 from specdm.metrics.segmentation import slug
 from specdm.patches import open_patches
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
@@ -91,8 +91,17 @@ def _downstream_html(table: pd.DataFrame) -> str:
 
 
 def _with_std(row: dict, score: str) -> str:
-    spread = row[f"{score}_std"]
-    return f"{row[f'{score}_mean']:.3f}" + (f" ({spread:.3f})" if pd.notna(spread) else "")
+    return _number(row[f"{score}_mean"]) + _in_brackets(_number(row[f"{score}_std"]))
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    """A number as text, empty when it is undefined."""
+    return format(value, form) if pd.notna(value) else ""
+
+
+def _in_brackets(*texts: str) -> str:
+    """Those texts that are not empty, in brackets after a space; nothing without any."""
+    return f" ({'; '.join(filter(None, texts))})" if any(texts) else ""
 
 
 def _synthesis_html(table: pd.DataFrame) -> str:
@@ -101,23 +110,18 @@ def _synthesis_html(table: pd.DataFrame) -> str:
     columns += ["rec. RMSE", "rec. SAD", "rec. CE"]
     rows = []
     for row in table.to_dict("records"):
-        distances = [
-            f"{row[f'fd_{k}']:.3f} ({row[f'fd_{k}_floor']:.3f}; {row[f'fd_{k}_n']:.0f})"
-            if pd.notna(row[f"fd_{k}"])
-            else ""
-            for k in kinds
-        ]
-        rows.append(
-            [row["dataset"], row["method"], *distances, f"{row['msad_rad']:.3f} ({row['msad_rad_floor']:.3f})"]
-            + [f"{row[f'reconstruction_{k}']:.4f}" for k in ("rmse", "sad_rad", "cross_entropy")]
-        )
+        beside = {f"fd_{k}": (_number(row[f"fd_{k}_floor"]), _number(row[f"fd_{k}_n"], ".0f")) for k in kinds}
+        beside["msad_rad"] = (_number(row["msad_rad_floor"]),)
+        scores = [_number(row[k]) + _in_brackets(*more) if pd.notna(row[k]) else "" for k, more in beside.items()]
+        errors = [_number(row[f"reconstruction_{k}"], ".4f") for k in ("rmse", "sad_rad", "cross_entropy")]
+        rows.append([row["dataset"], row["method"], *scores, *errors])
     return _table(columns, rows, n_text=2)
 
 
 def _alignment_html(table: pd.DataFrame) -> str:
     columns = ["data set", "method", "synthetic", "shuffled masks", "unseen real", "normalised (0 shuffled, 1 real)"]
     keys = ["agreement", "agreement_shuffled", "agreement_real", "agreement_normalised"]
-    rows = [[row["dataset"], row["method"], *(f"{row[k]:.3f}" for k in keys)] for row in table.to_dict("records")]
+    rows = [[row["dataset"], row["method"], *(_number(row[k]) for k in keys)] for row in table.to_dict("records")]
     return _table(columns, rows, n_text=2)
 
 
@@ -125,9 +129,9 @@ def _legend_html(patches, table: pd.DataFrame, dataset: str, method: str) -> str
     chosen = table[(table["dataset"] == dataset) & (table["method"] == method)].iloc[0]
     entries = []
     for c in patches.meta.labels.classes:
-        real, fake = (chosen[f"share_{kind}_{slug(c.name)}"] for kind in ("real", "synthetic"))
+        real, fake = (_number(chosen[f"share_{kind}_{slug(c.name)}"], ".1%") for kind in ("real", "synthetic"))
         colour = "#{:02x}{:02x}{:02x}".format(*c.colour)
-        entries.append(f'<span><i style="background:{colour}"></i>{html.escape(c.name)} {real:.1%} → {fake:.1%}</span>')
+        entries.append(f'<span><i style="background:{colour}"></i>{html.escape(c.name)} {real} → {fake}</span>')
     return f"<p class=key>{''.join(entries)}</p><p class=note>Share of pixels, real → synthetic.</p>"
 
 

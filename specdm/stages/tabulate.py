@@ -18,13 +18,16 @@ ROW = ["dataset", "network", "regime", "method", "n_real", "n_synthetic", "n_tes
 HEADLINE = ["miou_macro", "mf1_macro", "miou_fg", "mf1_fg", "oa", "kappa"]
 
 
-def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_seeds: Path) -> None:
+def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_seeds: Path) -> str:
     """One row a data set x network x regime (mean and standard deviation over seeds), and the raw rows per seed.
 
     Args:
         metric_files: metrics.json of the downstream trainings.
         paper: CSV of the paper's figures; its columns miou and mf1 stand beside ours where it has the same row.
         out, out_seeds: the two CSV files to write.
+
+    Returns:
+        What was made, in words.
     """
     rows = [json.loads(path.read_text()) for path in metric_files]
     place = {pair: i for i, pair in enumerate(dict.fromkeys((row["dataset"], row["network"]) for row in rows))}
@@ -43,6 +46,7 @@ def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_
     ordered = [f"{score}_{kind}" for score in scores for kind in ("mean", "std")]
     _write(table[[*ROW, "n_seeds", *ordered[:4], "paper_miou", "paper_mf1", *ordered[4:]]], out)
     _write(raw, out_seeds)
+    return f"{len(table)} rows in {out}, {len(raw)} rows in {out_seeds}"
 
 
 def _regime_order(row: dict) -> tuple[int, int]:
@@ -51,8 +55,11 @@ def _regime_order(row: dict) -> tuple[int, int]:
     return kind, row["n_synthetic"]
 
 
-def synthesis_table(metric_files: Sequence[Path], out: Path) -> None:
-    """One row a data set x method: distances with N and floor, spectra, alignment, reconstruction."""
+def synthesis_table(metric_files: Sequence[Path], out: Path) -> str:
+    """One row a data set x method: distances with N and floor, spectra, alignment, reconstruction.
+
+    Returns what was made, in words.
+    """
     rows = [json.loads(path.read_text()) for path in metric_files]
     _write(
         pd.DataFrame(
@@ -60,6 +67,7 @@ def synthesis_table(metric_files: Sequence[Path], out: Path) -> None:
         ),
         out,
     )
+    return f"{len(rows)} rows in {out}"
 
 
 def summary(downstream: Path, synthesis: Path | None) -> str:

@@ -16,7 +16,7 @@ from specdm.randomness import seed_of, torch_generator
 from specdm.settings import AutoencoderSettings, StreamSettings
 from specdm.stages.batches import Mixture, described
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def train_autoencoder(
@@ -27,8 +27,10 @@ def train_autoencoder(
     seed: int,
     max_minutes: float = 0,
     resume_only: bool = False,
-) -> None:
+) -> str:
     """Train on the training split of a patch set and write weights.safetensors, config.json and history.csv to `out`.
+
+    Returns what was made, in words.
 
     Raises:
         UserError: see specdm.training.fit and specdm.patches.
@@ -95,6 +97,7 @@ def train_autoencoder(
         lambda folder: training.write_history(folder / "history.csv", trained.history),
     )
     shutil.rmtree(state, ignore_errors=True)
+    return training.made(network, settings.steps, out)
 
 
 def autoencoder_spec(settings: AutoencoderSettings, bands: int, classes: int, dates: int) -> AutoencoderSpec:

@@ -29,11 +29,11 @@ def train_diffusion(
     seed: int,
     max_minutes: float = 0,
     resume_only: bool = False,
-) -> None:
+) -> str:
     """Train on encoded patches and write weights.safetensors (the average's), config.json and history.csv to `out`.
 
     history.csv holds the denoising loss of validation latents at fixed noise ("held_out") beside the training loss:
-    when the two part, the model has begun to memorise.
+    when the two part, the model has begun to memorise. Returns what was made, in words.
 
     Raises:
         UserError: see specdm.training.fit.
@@ -113,6 +113,7 @@ def train_diffusion(
         lambda folder: training.write_history(folder / "history.csv", trained.history),
     )
     shutil.rmtree(state, ignore_errors=True)
+    return training.made(denoiser, settings.steps, out)
 
 
 def denoiser_spec(unet: UNetSettings, channels: int, size: int) -> DenoiserSpec:

@@ -21,7 +21,7 @@ from specdm.randomness import numpy_generator, seed_of
 from specdm.settings import DownstreamSettings, Regime
 from specdm.stages.batches import Mixture, described, require_alike
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 EVAL_BATCH = 16
 
 
@@ -40,12 +40,12 @@ def train_downstream(
     subset_seed: int,
     max_minutes: float = 0,
     resume_only: bool = False,
-) -> None:
+) -> str:
     """Train one network on one regime with one seed.
 
     Writes weights.safetensors, config.json, history.csv, ids.json (what it was trained on), confusion.npy (true class
     x predicted class, int64, of the whole test split) and metrics.json to `out`. All regimes get the same steps and
-    the real training split's normaliser; the test split is read once, after training.
+    the real training split's normaliser; the test split is read once, after training. Returns what was made, in words.
 
     Raises:
         UserError: when there are too few patches for the regime, or sets that cannot be mixed.
@@ -155,6 +155,7 @@ def train_downstream(
 
     save_weights(out, trained.weights, config, write_more)
     shutil.rmtree(state, ignore_errors=True)
+    return f"{training.made(network, settings.steps, out)}, mIoU {scores['miou_macro']:.3f} on {len(test)} test patches"
 
 
 def _optimiser(network: DownstreamNetwork, recipe: Recipe) -> torch.optim.Optimizer:

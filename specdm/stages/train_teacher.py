@@ -18,7 +18,7 @@ from specdm.randomness import seed_of
 from specdm.settings import TeacherSettings
 from specdm.stages.batches import Mixture, described
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def train_teacher(
@@ -29,8 +29,10 @@ def train_teacher(
     seed: int,
     max_minutes: float = 0,
     resume_only: bool = False,
-) -> None:
+) -> str:
     """Train a Teacher, keep the weights that read validation masks best, and write them to `out`.
+
+    Returns what was made, in words.
 
     Raises:
         UserError: see specdm.training.fit.
@@ -49,7 +51,7 @@ def train_teacher(
         batch = mixture.training_batch(step, settings.batch, "d4", normaliser, device, seed, "train-teacher")
         onehot = one_hot(batch.masks, spec["classes"])
         logits, predicted = model(batch.images, onehot)
-        return Teacher.loss(logits, predicted, batch.images, batch.masks, weights.to(device))
+        return Teacher.loss(logits, predicted, batch.images, batch.masks, weights.to(device), batch.valid)
 
     def validate(model, device: torch.device) -> dict[str, float]:
         confusion = ConfusionMatrix(spec["classes"])
@@ -89,6 +91,7 @@ def train_teacher(
         out, trained.weights, config, lambda folder: training.write_history(folder / "history.csv", trained.history)
     )
     shutil.rmtree(state, ignore_errors=True)
+    return training.made(network, settings.steps, out)
 
 
 def load_teacher(folder: Path, device: torch.device) -> tuple[Teacher, Normaliser, dict]:

@@ -77,6 +77,17 @@ def test_the_loss_is_the_weighted_entropy_of_labelled_pixels_plus_the_mean_error
     assert float(losses["total"]) == pytest.approx(float(losses["cross_entropy"] + losses["l1"]))
 
 
+def test_pixels_without_data_are_no_error_of_the_image():
+    images, predicted = torch.zeros(1, 2, 3, 4, 4), torch.ones(1, 2, 3, 4, 4)
+    valid = torch.ones(1, 2, 4, 4, dtype=torch.bool)
+    valid[0, 1, :2] = False
+    predicted[0, 1, :, :2] = 1000
+    logits, masks, weights = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long), torch.ones(3)
+    assert Teacher.loss(logits, predicted, images, masks, weights, valid)["l1"] == 1
+    assert Teacher.loss(logits, predicted, images, masks, weights, valid & False)["l1"] == 0
+    assert Teacher.loss(logits, predicted, images, masks, weights)["l1"] > 100
+
+
 def test_a_batch_without_labels_has_no_entropy_and_no_nan():
     masks = torch.full((1, 4, 4), 255)
     logits, images = torch.randn(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 1, 2, 4, 4)

@@ -138,7 +138,7 @@ def test_wrong_band_order_is_noticed(simulated_segmunich, tmp_path):
     reversed_bands = BAND_SETS["paper"][::-1]
     wrong = segmunich.prepare(simulated_segmunich, tmp_path / "wrong", bands=reversed_bands, block_px=128)
     assert right.warnings == ()
-    assert any("Forests" in w for w in wrong.warnings) and any("Water" in w for w in wrong.warnings)
+    assert any("class forests" in w for w in wrong.warnings) and any("surface water" in w for w in wrong.warnings)
 
 
 def test_quadrant_keys_survive_all_eight_turns_and_tell_grounds_apart(pair):

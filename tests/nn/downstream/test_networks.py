@@ -38,6 +38,18 @@ def test_logits_have_the_size_of_the_images_and_every_parameter_learns(name, dat
     assert next(iter(network.parameters())).grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name, dates", [("segformer-b0", 1), ("changeformer-v3", 2)])
+def test_a_batch_without_any_label_costs_nothing_and_moves_nothing(name, dates, weighted):
+    network = build(name, bands=4, classes=3, dates=dates)
+    ignored = torch.full((2, 32, 32), 255)
+    weights = torch.tensor([1.0, 5.0, 0.5]) if weighted else None
+    loss = network.training_loss(torch.randn(2, dates, 4, 32, 32), ignored, weights)
+    loss.backward()
+    assert loss == 0
+    assert all((p.grad == 0).all() for p in network.parameters() if p.grad is not None)
+
+
 def test_adapters_get_a_gradient_and_differ_in_width():
     wide = build("segformer-b0", bands=10, classes=3, adapter="inflate")
     mapped = build("segformer-b0", bands=10, classes=3)

@@ -1,4 +1,4 @@
-"""Georeferenced rasters and vectors: the only door to rasterio and geopandas."""
+"""Whole raster files, and the index of a patch set as GeoParquet."""
 
 from __future__ import annotations
 
@@ -38,35 +38,46 @@ def read(path: Path) -> Raster:
     Raises:
         UserError: when it is missing, damaged or truncated.
     """
-    with _open(path) as source:
+    with open_file(path) as source:
         pixels = source.read()
         if source.count == 1 and len(source.subdatasets) > 1:
             # rasterio lists the pages in the order of their names: 1, 10, 11, ..., 2.
             pages = [f"GTIFF_DIR:{k + 1}:{path}" for k in range(len(source.subdatasets))]
             pixels = np.concatenate([_read_page(page) for page in pages])
-        grid = _grid(source)
+        grid = grid_of(source)
         return Raster(pixels, grid.crs, grid.transform)
 
 
 def read_grid(path: Path) -> Grid:
     """Read only the header of a raster file; errors as in `read`."""
-    with _open(path) as source:
-        return _grid(source)
+    with open_file(path) as source:
+        return grid_of(source)
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator:
+def open_file(path: Path) -> Iterator:
+    """An open rasterio data set; errors as in `read`."""
     import rasterio
 
     if not path.is_file():
-        raise UserError(f"{path} does not exist: check the folder and the file name.")
+        what = "is a folder, no raster file" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {what}: check the folder and the file name.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as source:
+                _check_complete(source, path)
                 yield source
     except rasterio.errors.RasterioError as error:
         raise UserError(f"{path} cannot be read, it is damaged or not a raster: fetch it again.") from error
+
+
+def _check_complete(source, path: Path) -> None:
+    """Refuse an ENVI image that ends too early: what is missing would be read as zeros."""
+    if source.driver == "ENVI" and source.tags(ns="ENVI").get("file_compression", "0") == "0":
+        needed = source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize
+        if path.stat().st_size < needed:
+            raise UserError(f"{path} has fewer than the {needed} bytes of its header, it is truncated: fetch it again.")
 
 
 def _read_page(address: str) -> np.ndarray:
@@ -76,7 +87,8 @@ def _read_page(address: str) -> np.ndarray:
         return page.read()
 
 
-def _grid(source) -> Grid:
+def grid_of(source) -> Grid:
+    """Where the pixels of an open rasterio data set lie."""
     placed = source.crs is not None and not source.transform.is_identity
     transform = tuple(source.transform)[:6] if placed else ()
     return Grid(source.height, source.width, source.crs.to_string() if placed else "", transform)

@@ -1,0 +1,23 @@
+"""Georeferenced rasters and vectors: the only door to rasterio and geopandas."""
+
+from specdm.rasters.files import Grid, Raster, read, read_grid, write, write_geoparquet
+from specdm.rasters.ground import bounds_in, corners_on, crs_text, same_place
+from specdm.rasters.shapes import Shapes, read_shapes
+from specdm.rasters.windowed import WindowedRaster, block_cache
+
+__all__ = [
+    "Grid",
+    "Raster",
+    "Shapes",
+    "WindowedRaster",
+    "block_cache",
+    "bounds_in",
+    "corners_on",
+    "crs_text",
+    "read",
+    "read_grid",
+    "read_shapes",
+    "same_place",
+    "write",
+    "write_geoparquet",
+]

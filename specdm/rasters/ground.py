@@ -1,0 +1,78 @@
+"""Where pixels of one grid lie in the pixels of another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specdm.errors import UserError
+from specdm.rasters.files import Grid
+
+
+def crs_text(crs: str) -> str:
+    """A coordinate reference system as the grids of files spell it.
+
+    Raises:
+        UserError: when there is none of that name.
+    """
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return CRS.from_user_input(crs).to_string()
+    except CRSError as error:
+        raise UserError(f"{crs!r} is no coordinate reference system: write it like EPSG:32633.") from error
+
+
+def corners_on(here: Grid, windows: np.ndarray, frame: Grid) -> np.ndarray:
+    """The smallest upright rectangles, in the pixels of `frame`, around windows of another grid.
+
+    Args:
+        here: the grid of the windows.
+        windows: (n,4) top, left, bottom, right in its pixels.
+        frame: a grid with a georeference, as `here` has.
+
+    Returns:
+        (n,4) float64 top, left, bottom, right in the pixels of `frame`; on the same grid, the windows themselves.
+    """
+    windows = np.asarray(windows, np.float64).reshape(-1, 4)
+    if (here.crs, here.transform) == (frame.crs, frame.transform):
+        return windows
+    from rasterio import Affine
+
+    x, y = _corners(here, windows, frame.crs)
+    cols, rows = _apply(~Affine(*frame.transform), x, y)
+    return np.stack([rows.min(0), cols.min(0), rows.max(0), cols.max(0)], axis=1)
+
+
+def bounds_in(grid: Grid, crs: str) -> np.ndarray:
+    """West, south, east and north edge (4,) of a georeferenced grid in another coordinate reference system."""
+    x, y = _corners(grid, np.array([[0, 0, grid.height, grid.width]], np.float64), crs)
+    return np.array([x.min(), y.min(), x.max(), y.max()])
+
+
+def _corners(grid: Grid, windows: np.ndarray, crs: str) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates x, y (4,n) in `crs` of the corners of windows (n,4) of a grid."""
+    from rasterio import Affine
+
+    top, left, bottom, right = windows.T
+    rows, cols = np.stack([top, top, bottom, bottom]), np.stack([left, right, left, right])
+    x, y = _apply(Affine(*grid.transform), cols, rows)
+    if grid.crs != crs:
+        from rasterio.warp import transform
+
+        xs, ys = transform(grid.crs, crs, x.ravel(), y.ravel())
+        x, y = np.reshape(xs, x.shape), np.reshape(ys, y.shape)
+    return x, y
+
+
+# x = a col + b row + c,  y = d col + e row + f
+def _apply(t, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+
+
+def same_place(a: Grid, b: Grid, slack_px: float = 0.05) -> bool:
+    """Whether two georeferenced grids have the same system, size and corners (within `slack_px` pixels)."""
+    if (a.crs, a.height, a.width) != (b.crs, b.height, b.width):
+        return False
+    whole = np.array([[0, 0, a.height, a.width]])
+    return bool(np.abs(corners_on(b, whole, a) - whole).max() < slack_px)

@@ -1,0 +1,133 @@
+"""Reading a raster file window by window, on its own grid or resampled onto another one."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from specdm.errors import UserError
+from specdm.rasters.files import Grid, grid_of, open_file
+from specdm.rasters.ground import corners_on, same_place
+
+CACHE_BYTES = 192 << 20  # rasterio hands this on as bytes, whatever GDAL's own setting counts in
+
+
+def block_cache():
+    """Within this context GDAL keeps at most CACHE_BYTES of decoded blocks (its default is a share of the machine)."""
+    import rasterio
+
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
+
+
+class WindowedRaster(contextlib.AbstractContextManager):
+    """An open raster file.
+
+    Args:
+        path: the file; the .hdr of an ENVI image stands for its data file.
+        onto: the grid to read on; None or the same place: the file's own.
+        resampling: "nearest", "bilinear" or "cubic", where `onto` is another grid.
+        nodata: value of pixels without data; None: as the file declares.
+
+    Attributes:
+        own: the file's own grid.
+        grid: the grid that windows are read on.
+        covered: the part of `grid` that the file covers, (top, left, bottom, right) in pixels.
+        count, dtype, nodata: number of bands, type of the pixels, and the value of pixels without data, or None.
+
+    Raises:
+        UserError: when the file cannot be read, holds complex numbers or bands of several types, or cannot be read
+            on `onto`, because it is in another coordinate reference system, at another place, or partly transparent.
+    """
+
+    def __init__(self, path: Path, onto: Grid | None = None, resampling: str = "cubic", nodata: float | None = None):
+        self.path = data_file(path)
+        self._stack = contextlib.ExitStack()
+        self._source = self._stack.enter_context(open_file(self.path))
+        self.own = self.grid = grid_of(self._source)
+        types = sorted(set(self._source.dtypes))
+        if not types:
+            raise UserError(f"{path} holds several images: save the one that is meant as a GeoTIFF.")
+        if types[0].startswith("complex"):  # also complex_int16, which NumPy does not have
+            raise UserError(f"{path} holds complex numbers: save their magnitude or another real quantity.")
+        if len(types) > 1:
+            raise UserError(f"{path} holds bands of the types {' and '.join(types)}: convert them to one.")
+        self.count, self.dtype = self._source.count, np.dtype(types[0])
+        self.nodata = self._source.nodata if nodata is None else nodata
+        self.covered = (0.0, 0.0, float(self.own.height), float(self.own.width))
+        if onto is not None and onto.crs and self.own.crs and not same_place(self.own, onto):
+            self._warp(onto, resampling)
+
+    def _warp(self, onto: Grid, resampling: str) -> None:
+        import rasterio
+        from rasterio.vrt import WarpedVRT
+
+        if self.own.crs != onto.crs:
+            raise UserError(
+                f"{self.path} is in {self.own.crs} but the first image of its scene in {onto.crs}: "
+                "warp it to that coordinate reference system."
+            )
+        self.covered = tuple(corners_on(self.own, [[0, 0, self.own.height, self.own.width]], onto)[0].tolist())
+        top, left, bottom, right = self.covered
+        if top >= onto.height or left >= onto.width or bottom <= 0 or right <= 0:
+            raise UserError(f"{self.path} shows another place than the first image: give two images of one ground.")
+        if rasterio.enums.ColorInterp.alpha in self._source.colorinterp:
+            raise UserError(
+                f"{self.path} marks a band as transparency (alpha), which would hide the others in resampling: save "
+                "it as an ordinary band."
+            )
+        transform = rasterio.Affine(*onto.transform)
+        step = ~transform * rasterio.Affine(*self.own.transform)  # from pixels of the file to those of `onto`
+        self._source = self._stack.enter_context(
+            WarpedVRT(
+                self._source,
+                crs=onto.crs,
+                transform=transform,
+                height=onto.height,
+                width=onto.width,
+                resampling=rasterio.enums.Resampling[resampling],
+                src_nodata=self.nodata,
+                nodata=self.nodata,
+                # GDAL would guess these from each window, and a pixel would depend on the window it is read in.
+                xscale=np.hypot(step.a, step.b),
+                yscale=np.hypot(step.d, step.e),
+            )
+        )
+        self.grid = onto
+
+    def read(self, row: int, col: int, height: int, width: int, bands: Sequence[int]) -> np.ndarray:
+        """Pixels (len(bands),height,width) of a window; `bands` count from 0.
+
+        Raises:
+            UserError: when the file is truncated.
+        """
+        import rasterio
+        from rasterio.windows import Window
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                return self._source.read([b + 1 for b in bands], window=Window(col, row, width, height))
+        except rasterio.errors.RasterioError as error:
+            raise UserError(f"{self.path} cannot be read, it is damaged or truncated: fetch it again.") from error
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+
+def data_file(path: Path) -> Path:
+    """The data file of an ENVI header; any other path as it is.
+
+    Raises:
+        UserError: when no data file lies beside the header.
+    """
+    if path.suffix.lower() != ".hdr":
+        return path
+    beside = [path.with_suffix(s) for s in ("", ".dat", ".img", ".bin", ".bsq", ".bil", ".bip", ".raw")]
+    found = next((p for p in beside if p.is_file()), None)
+    if found is None:
+        raise UserError(f"{path} is a header without its data file {beside[0].name} or {beside[1].name} beside it.")
+    return found

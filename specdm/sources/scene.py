@@ -1,0 +1,259 @@
+"""The user's own labelled scenes -> a patch set: any raster, any number of bands, labels of any kind, one or two dates.
+
+The files are read twice, window by window: first what decides which windows stay and in which split, then what is
+written. Memory does not grow with the scenes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specdm import rasters
+from specdm.errors import UserError
+from specdm.labels import LabelSet
+from specdm.patches import SPLITS, PatchMeta, PatchRecord, PatchWriter, valid_pixels
+from specdm.patches.overlap import overlaps
+from specdm.progress import Progress
+from specdm.settings import SceneSettings
+from specdm.sources import blocks as blocking
+from specdm.sources.blocks import NONE, Ground
+from specdm.sources.plausibility import BandStatistics, strange_classes, strange_order
+from specdm.sources.scene_bands import SceneBands, label_set, scene_bands
+from specdm.sources.scene_files import expand
+from specdm.sources.scene_report import SceneCounts, SceneReport
+from specdm.sources.scene_scan import OpenScene, Scan, bytes_a_column, chunks, scan_scenes
+from specdm.sources.windows import moved
+
+LOOKED_AT = 200_000  # pixels whose spectra are looked at, about
+
+
+def prepare(root: Path, out: Path, settings: SceneSettings, *, name: str, seed: int = 0) -> SceneReport:
+    """Cut labelled scenes into a patch set.
+
+    Args:
+        root: folder that the paths of the settings start from.
+        out: folder of the patch set.
+        settings: files, bands, classes, tiling and splits.
+        name: name of the data set.
+        seed: of the assignment of blocks to splits.
+
+    Returns:
+        The counts, also stored in the set's provenance.
+
+    Raises:
+        UserError: for files that are missing, damaged or not what the settings declare, classes without pixels, or
+            too little ground for three splits.
+    """
+    root, out = Path(root), Path(out)
+    scenes = expand(settings.scenes, root)
+    bands, labels = scene_bands(settings, scenes[0].images[0]), label_set(name, settings.classes)
+    guard = settings.patch_px // 4 if settings.guard_px is None else settings.guard_px
+    with rasters.block_cache():
+        scans, stride = scan_scenes(scenes, settings, bands, labels)
+        tiles = _divide(scans, settings, guard, seed)
+        meta = PatchMeta(
+            name=name,
+            sensor=bands.sensor,
+            level=settings.level,
+            bands=bands.names,
+            scale=settings.scale,
+            offset=settings.offset,
+            nodata=scans[0].nodata,
+            labels=labels,
+            wavelengths_nm=bands.wavelengths_nm,
+        )
+        shape = (settings.n_dates, len(bands.names), settings.patch_px, settings.patch_px)
+        with PatchWriter(out, meta, shape, scans[0].dtype) as writer:
+            strange = _write(writer, scans, tiles, settings, bands, labels)
+            report = _report(scans, tiles, settings, stride, guard, labels, strange)
+            provenance = {"source": "scene", "root": str(root), **dataclasses.asdict(report)}
+            warnings = (*report.sharing_lines(), *report.warnings)
+            writer.meta = dataclasses.replace(meta, provenance=provenance, warnings=warnings)
+    return report
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """All windows of all scenes, scene by scene.
+
+    Attributes:
+        scene: number of the scene of each, (n,).
+        classes: labelled pixels by class, (n,K).
+        labelled: whether enough of it is labelled, (n,) bool.
+        split: position in SPLITS, NONE for those left out, (n,).
+        group: name of the spatial block, (n,); empty without enough labels.
+        shared: whether it shows ground of a training window, (n,) bool.
+        block_px: smallest side of the blocks, 0 for fixed splits.
+    """
+
+    scene: np.ndarray
+    classes: np.ndarray
+    labelled: np.ndarray
+    split: np.ndarray
+    group: np.ndarray
+    shared: np.ndarray
+    block_px: int
+
+
+def _divide(scans: Sequence[Scan], settings: SceneSettings, guard: int, seed: int) -> _Tiles:
+    """Give every window its split and group."""
+    size = settings.patch_px
+    scene = np.repeat(np.arange(len(scans)), [len(scan.windows) for scan in scans])
+    corner = np.concatenate([scan.windows for scan in scans])
+    classes = np.concatenate([scan.classes for scan in scans])
+    labelled = classes.sum(axis=1) >= max(settings.min_labelled * size**2, 1 if settings.min_labelled else 0)
+    if not labelled.any():
+        raise UserError(
+            f"No window has {settings.min_labelled:.1%} labelled pixels with data: lower min_labelled or check the "
+            "labels."
+        )
+    grounds = [Ground(scan.grid, scan.scene.place) for scan in scans]
+    fixed = scans[0].scene.split is not None
+    place = blocking.find_places(grounds, 0 if fixed else guard)
+    windows = blocking.on_frames(grounds, scene, np.hstack([corner, corner + size]), place)
+    use = np.flatnonzero(labelled)
+    split = np.full(len(scene), NONE)
+    if fixed:
+        group = np.array([f"scene{s:04}" for s in scene], object)
+        split[use] = [SPLITS.index(scans[s].scene.split) for s in scene[use]]
+        block_px = 0
+    else:
+        fractions = {"val": settings.val_fraction, "test": settings.test_fraction}
+        inhabited = np.unique(place[scene[use]], return_inverse=True)[1]  # places with any labelled window
+        division = blocking.divide(
+            inhabited, windows[use], classes[use], size, settings.block_px, guard, fractions, seed
+        )
+        split[use], blocks = division.split, division.blocks
+        group = np.full(len(scene), "", object)
+        group[use] = [blocks.name(b) for b in blocks.containing(inhabited, windows[use])]
+        block_px = blocks.side_px
+    return _Tiles(scene, classes, labelled, split, group, _sharing(place[scene], windows, split), block_px)
+
+
+def _sharing(place: np.ndarray, windows: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """Which windows (n,4) outside the training split overlap one of it, (n,) bool."""
+    shared = np.zeros(len(split), bool)
+    for p in np.unique(place):
+        train = np.flatnonzero((place == p) & (split == SPLITS.index("train")))
+        others = np.flatnonzero((place == p) & (split != SPLITS.index("train")) & (split != NONE))
+        if len(train) and len(others):
+            shared[others] = overlaps(windows[others], windows[train])
+    return shared
+
+
+def _write(
+    writer: PatchWriter,
+    scans: Sequence[Scan],
+    tiles: _Tiles,
+    settings: SceneSettings,
+    bands: SceneBands,
+    labels: LabelSet,
+) -> list[str]:
+    """Write the windows that have a split; returns sentences on spectra that contradict the declared bands."""
+    size = settings.patch_px
+    chosen = np.flatnonzero(tiles.split != NONE)
+    every = max(1, len(chosen) * size**2 // LOOKED_AT)  # of the pixels, one in so many is looked at
+    statistics = BandStatistics(len(bands.names))
+    sums, counts = np.zeros((len(labels), len(bands.names))), np.zeros((len(labels), 1))
+    progress, done = Progress("cutting patches", len(chosen)), 0
+    for number, scan in enumerate(scans):
+        own = np.flatnonzero(tiles.scene == number)
+        first = own[0] if len(own) else 0
+        own = own[tiles.split[own] != NONE]
+        if not len(own):
+            continue
+        windows = scan.windows[own - first]
+        with OpenScene(scan.scene, settings, bands, labels) as opened:
+            for some, row, left, right in chunks(windows, size, bytes_a_column(opened, bands, size)):
+                pixels = opened.read_images(row, left, size, right - left)
+                valid = valid_pixels(pixels, scan.nodata).all(axis=0)
+                ids = opened.read_ids(row, left, size, right - left, valid)
+                cols = windows[some, 1] - left
+                records = [_record(scan, *windows[i], SPLITS[tiles.split[own[i]]], tiles.group[own[i]]) for i in some]
+                images = np.stack([pixels[..., c : c + size] for c in cols])
+                masks = np.stack([ids[:, c : c + size] for c in cols])
+                writer.append(images, masks, records)
+                _look(statistics, sums, counts, images, masks, every)
+                done += len(some)
+                progress.update(done)
+    with np.errstate(invalid="ignore"):
+        spectra = (sums / counts) * settings.scale + settings.offset
+    return [
+        *strange_order(bands.names, statistics.correlation()),
+        *strange_classes(labels.names, spectra, bands.names),
+    ]
+
+
+def _record(scan: Scan, row: int, col: int, split: str, group: str) -> PatchRecord:
+    return PatchRecord(
+        id=f"{scan.scene.name}_{row:05}_{col:05}",
+        split=split,
+        group=group,
+        source=scan.scene.name,
+        dates=",".join(scan.scene.dates),
+        row=int(row),
+        col=int(col),
+        crs=scan.grid.crs,
+        transform=moved(scan.grid.transform, int(row), int(col)),
+    )
+
+
+def _look(
+    statistics: BandStatistics, sums: np.ndarray, counts: np.ndarray, images: np.ndarray, masks: np.ndarray, every: int
+) -> None:
+    """Add the spectra of one labelled pixel in `every` of the first date."""
+    spectra = np.moveaxis(images[:, 0], 1, -1).reshape(-1, images.shape[2])  # P C
+    ids = masks.ravel()
+    chosen = np.flatnonzero(ids < len(counts))[::every]
+    spectra, ids = spectra[chosen].astype(np.float64), ids[chosen]
+    statistics.update(spectra.T)
+    np.add.at(sums, ids, spectra)
+    counts[:, 0] += np.bincount(ids, minlength=len(counts))
+
+
+def _report(
+    scans: Sequence[Scan],
+    tiles: _Tiles,
+    settings: SceneSettings,
+    stride: int,
+    guard: int,
+    labels: LabelSet,
+    strange: Sequence[str],
+) -> SceneReport:
+    kept = tiles.split != NONE
+    members = {s: tiles.split == i for i, s in enumerate(SPLITS)}
+    totals = {s: tiles.classes[m].sum(axis=0) for s, m in members.items()}
+    absent = [
+        f"The class {c.name!r} does not occur in {s}." for s in SPLITS for c in labels.classes if not totals[s][c.id]
+    ]
+    return SceneReport(
+        patch_px=settings.patch_px,
+        stride_px=stride,
+        block_px=tiles.block_px,
+        guard_px=guard,
+        scenes=tuple(
+            SceneCounts(
+                scan.scene.name,
+                scan.grid.height,
+                scan.grid.width,
+                windows=len(scan.windows),
+                unlabelled=int((~tiles.labelled[tiles.scene == i]).sum()),
+                written=int(kept[tiles.scene == i].sum()),
+            )
+            for i, scan in enumerate(scans)
+        ),
+        between=int((tiles.labelled & ~kept).sum()),
+        sizes={s: int(m.sum()) for s, m in members.items()},
+        groups={s: len(set(tiles.group[m])) for s, m in members.items()},
+        class_percent={
+            s: dict(zip(labels.names, (100 * t / max(t.sum(), 1)).round(3).tolist(), strict=True))
+            for s, t in totals.items()
+        },
+        shared={s: int(tiles.shared[members[s]].sum()) for s in ("val", "test")},
+        warnings=(*absent, *strange),
+    )
