@@ -92,9 +92,11 @@ def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
     for name, regime in dataset.regimes.items():
         if regime.synthetic:
             _check_names(f"{key}.regimes.{name}.method", [regime.method], dataset.methods)
-    if not isinstance(dataset, SceneDataset) or isinstance(dataset.prepare.bands, str):  # own scenes name their bands
+    # Scenes of one's own have bands of any name, or those that their files declare.
+    declared = dataset.prepare.bands
+    if not isinstance(dataset, SceneDataset) or (isinstance(declared, str) and declared != "file"):
         try:
-            bands.resolve(dataset.prepare.bands)
+            bands.resolve(declared)
         except UserError as error:
             raise ValueError(f"{key}.prepare.bands: {error}".rstrip(".")) from error
     if dataset.prepare.patch_px % 32:

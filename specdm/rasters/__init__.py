@@ -3,9 +3,10 @@
 from specdm.rasters.files import Grid, Raster, read, read_grid, write, write_geoparquet
 from specdm.rasters.ground import bounds_in, corners_on, crs_text, same_place
 from specdm.rasters.shapes import Shapes, read_shapes
-from specdm.rasters.windowed import WindowedRaster, block_cache
+from specdm.rasters.windowed import FileBands, WindowedRaster, block_cache, read_bands
 
 __all__ = [
+    "FileBands",
     "Grid",
     "Raster",
     "Shapes",
@@ -15,6 +16,7 @@ __all__ = [
     "corners_on",
     "crs_text",
     "read",
+    "read_bands",
     "read_grid",
     "read_shapes",
     "same_place",

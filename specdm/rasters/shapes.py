@@ -88,7 +88,8 @@ def read_shapes(path: Path, crs: str, layer: str | None = None, attribute: str |
         raise UserError(f"{path} has no attribute {attribute!r}: it has {', '.join(attributes) or 'none'}.")
     if frame.crs is None:
         raise UserError(f"{path} names no coordinate reference system: save it with one, so that it can be placed.")
-    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
+    bare = frame.geometry.to_numpy()
+    frame = frame[~(shapely.is_missing(bare) | shapely.is_empty(bare))]
     if frame.empty:
         raise UserError(f"{path} holds no shapes: check the file and the layer.")
     crossing = np.flatnonzero(~frame.geometry.is_valid.to_numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,33 @@ class WindowedRaster(contextlib.AbstractContextManager):
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+
+@dataclass(frozen=True)
+class FileBands:
+    """What a file says of its bands: names and centre wavelengths in nm, empty unless it says so of each."""
+
+    names: tuple[str, ...]
+    wavelengths_nm: tuple[float, ...]
+
+
+def read_bands(path: Path) -> FileBands:
+    """The descriptions and wavelengths that a raster file declares for its bands.
+
+    Wavelengths are read from GDAL's IMAGERY metadata or from those of an ENVI header; errors as in `files.read`.
+    """
+    with open_file(data_file(path)) as source:
+        names = tuple(name or "" for name in source.descriptions)
+        nm = [_wavelength_nm(source.tags(b, ns="IMAGERY") | source.tags(b)) for b in source.indexes]
+    return FileBands(names if all(names) else (), tuple(nm) if None not in nm else ())
+
+
+def _wavelength_nm(tags: dict[str, str]) -> float | None:
+    if "wavelength" in tags:  # an ENVI header's; GDAL's own metadata are rounded to whole nanometres
+        value, units = float(tags["wavelength"]), tags.get("wavelength_units", "").lower()
+        in_um = units.startswith("micro") or units in ("um", "µm") or (not units.startswith("nano") and value < 100)
+        return round(1000 * value, 3) if in_um else value
+    return round(1000 * float(tags["CENTRAL_WAVELENGTH_UM"]), 3) if "CENTRAL_WAVELENGTH_UM" in tags else None
 
 
 def data_file(path: Path) -> Path:

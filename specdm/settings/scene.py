@@ -149,10 +149,14 @@ class SceneSettings(Section):
     scale: float = Field(gt=0, description="reflectance = number in the file x scale + offset")
     offset: float = Field(0.0, description="see scale")
     bands: str | tuple[str, ...] | None = Field(
-        None, description="names of the file's bands in its order (or a named Sentinel-2 set); null: by wavelength"
+        None,
+        description="names of the file's bands in its order, a named Sentinel-2 set, or file: as raster files describe "
+        "them; null: by wavelength",
     )
-    wavelengths_nm: tuple[float, ...] | WavelengthRange | None = Field(
-        None, description="centre wavelengths of the file's bands in its order; null: known for Sentinel-2 names"
+    wavelengths_nm: tuple[float, ...] | WavelengthRange | Literal["file"] | None = Field(
+        None,
+        description="centre wavelengths of the file's bands in its order, or file: as raster files declare them (ENVI "
+        "headers, GDAL metadata); null: known for Sentinel-2 names",
     )
     drop_bands: tuple[str, ...] = Field((), description="bands to leave out, by name; first..last for a run of them")
     nodata: float | Literal["file"] | None = Field(

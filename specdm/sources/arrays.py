@@ -15,6 +15,7 @@ import numpy as np
 
 from specdm.errors import UserError
 
+ARRAYS = (".mat", ".npy")  # suffixes of the files that are read here
 # MATLAB's names for real numbers, and what they become here.
 _TYPES = {"double": "float64", "single": "float32", "logical": "uint8"} | {
     f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -74,7 +75,7 @@ def read_array(
             raise UserError(f"{path} holds one array without a name: leave out variable {variable!r}.")
         array, where, held = _read_npy(path), str(path), ""
     else:
-        raise UserError(f"{path} is no array file: its name must end in .mat or .npy.")
+        raise UserError(f"{path} is no array file: its name must end in {' or '.join(ARRAYS)}.")
     if shape is not None:
         if any(n < 1 for n in shape) or math.prod(shape) != array.size:
             raise UserError(

@@ -19,6 +19,7 @@ from specdm.bands import BAND_SETS, wavelengths
 from specdm.errors import UserError
 from specdm.labels import OSCD
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter
+from specdm.progress import Progress
 from specdm.sources import oscd_raster
 from specdm.sources.windows import gap, moved, windows
 
@@ -144,6 +145,7 @@ def prepare(
         wavelengths_nm=wavelengths(bands),
     )
     counts = []
+    progress = Progress(f"cutting {name}", len(cities), "cities")
     with PatchWriter(out, meta, (2, len(bands), patch_px, patch_px), "uint16") as writer:
         for city in cities:
             size = (grids[city.name].height, grids[city.name].width)
@@ -169,6 +171,7 @@ def prepare(
                 writer.append(pixels[(None, ..., *here)], change[here][None], [record])
             changed = int(np.count_nonzero(change == 1))
             counts.append(CityCounts(city.name, city.split, *size, changed, len(every), len(every) - len(kept)))
+            progress.update(len(counts))
         report = OscdReport(grid, patch_px, stride_px, guard_px, tuple(counts))
         meta.provenance.update(source="oscd", root=str(root), **dataclasses.asdict(report))
     return report

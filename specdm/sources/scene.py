@@ -51,7 +51,10 @@ def prepare(root: Path, out: Path, settings: SceneSettings, *, name: str, seed: 
     """
     root, out = Path(root), Path(out)
     scenes = expand(settings.scenes, root)
-    bands, labels = scene_bands(settings, scenes[0].images[0]), label_set(name, settings.classes)
+    bands, labels = (
+        scene_bands(settings, [i for scene in scenes for i in scene.images]),
+        label_set(name, settings.classes),
+    )
     guard = settings.patch_px // 4 if settings.guard_px is None else settings.guard_px
     with rasters.block_cache():
         scans, stride = scan_scenes(scenes, settings, bands, labels)
@@ -72,8 +75,8 @@ def prepare(root: Path, out: Path, settings: SceneSettings, *, name: str, seed: 
             strange = _write(writer, scans, tiles, settings, bands, labels)
             report = _report(scans, tiles, settings, stride, guard, labels, strange)
             provenance = {"source": "scene", "root": str(root), **dataclasses.asdict(report)}
-            warnings = (*report.sharing_lines(), *report.warnings)
-            writer.meta = dataclasses.replace(meta, provenance=provenance, warnings=warnings)
+            leaks = report.sharing_lines() if any(report.shared.values()) else []
+            writer.meta = dataclasses.replace(meta, provenance=provenance, warnings=(*leaks, *report.warnings))
     return report
 
 
@@ -121,6 +124,11 @@ def _divide(scans: Sequence[Scan], settings: SceneSettings, guard: int, seed: in
     if fixed:
         group = np.array([f"scene{s:04}" for s in scene], object)
         split[use] = [SPLITS.index(scans[s].scene.split) for s in scene[use]]
+        empty = [s for i, s in enumerate(SPLITS) if not (split == i).any()]
+        if empty:
+            raise UserError(
+                f"No scene of the split {empty[0]!r} has a window with enough labels: give it another scene."
+            )
         block_px = 0
     else:
         fractions = {"val": settings.val_fraction, "test": settings.test_fraction}
@@ -183,6 +191,8 @@ def _write(
                 progress.update(done)
     with np.errstate(invalid="ignore"):
         spectra = (sums / counts) * settings.scale + settings.offset
+    if not bands.sentinel2:
+        return []
     return [
         *strange_order(bands.names, statistics.correlation()),
         *strange_classes(labels.names, spectra, bands.names),

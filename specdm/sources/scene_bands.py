@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 from specdm import bands as tables
 from specdm.errors import UserError
 from specdm.labels import LabelClass, LabelSet
-from specdm.rasters import WindowedRaster
+from specdm.rasters import WindowedRaster, read_bands
 from specdm.settings import ImageFile, SceneClass, SceneSettings, WavelengthRange
-from specdm.sources.arrays import read_array
+from specdm.sources.arrays import ARRAYS, read_array
 
-UNKNOWN_SENSOR = "unnamed sensor"
+FROM_FILE = "file"
+SENTINEL2, UNKNOWN_SENSOR = "Sentinel-2 MSI", "unnamed sensor"
 # Distinct on screen and in print, also for the colour-blind in their first eight (Okabe and Ito).
 PALETTE = (
     (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66),
@@ -33,12 +35,14 @@ class SceneBands:
         kept: positions of those that patches get.
         wavelengths_nm: centre wavelengths of the kept bands, empty when unknown.
         sensor: name of the sensor.
+        sentinel2: whether the names are Sentinel-2's.
     """
 
     in_file: tuple[str, ...]
     kept: tuple[int, ...]
     wavelengths_nm: tuple[float, ...]
     sensor: str
+    sentinel2: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,44 +50,81 @@ class SceneBands:
         return tuple(self.in_file[i] for i in self.kept)
 
 
-def scene_bands(settings: SceneSettings, image: ImageFile) -> SceneBands:
-    """The bands of the settings; evenly spaced wavelengths are counted by the file `image`.
+def scene_bands(settings: SceneSettings, images: Sequence[ImageFile]) -> SceneBands:
+    """The bands of the settings, or of the images where the settings refer to them.
 
     Raises:
-        UserError: when names repeat, names and wavelengths differ in number, or a band to drop does not exist.
+        UserError: when names repeat, names and wavelengths differ in number, a band to drop does not exist, or the
+            files do not name their bands or name different ones.
     """
     wavelengths = settings.wavelengths_nm
-    if isinstance(wavelengths, WavelengthRange):
-        count = len(settings.bands) if isinstance(settings.bands, tuple) else _count(image)
+    if wavelengths == FROM_FILE:
+        wavelengths = _same_in_all(images, "wavelengths_nm")
+    elif isinstance(wavelengths, WavelengthRange):
+        count = len(settings.bands) if isinstance(settings.bands, tuple) else _count(images[0])
         wavelengths = tuple(np.linspace(wavelengths.first, wavelengths.last, count).round(2).tolist())
-    names = _names(settings.bands, wavelengths)
+    declared = _same_in_all(images, "names") if settings.bands == FROM_FILE else settings.bands
+    names = _names(declared, wavelengths, settings.sensor)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"The band {twice} is named twice: give each band a name of its own.")
     if wavelengths and len(wavelengths) != len(names):
         raise UserError(f"{len(names)} bands are named but {len(wavelengths)} wavelengths given: give each band one.")
-    known = tables.wavelengths(names)
+    known = tables.wavelengths(names) if _of_sentinel2(names, settings.sensor) else ()
     kept = _kept(names, settings.drop_bands)
     every = wavelengths or known
-    sensor = settings.sensor or ("Sentinel-2 MSI" if known else UNKNOWN_SENSOR)
-    return SceneBands(names, kept, tuple(every[i] for i in kept) if every else (), sensor)
+    sensor = settings.sensor or (SENTINEL2 if known else UNKNOWN_SENSOR)
+    return SceneBands(names, kept, tuple(every[i] for i in kept) if every else (), sensor, bool(known))
 
 
-def _names(declared: str | Sequence[str] | None, wavelengths: Sequence[float] | None) -> tuple[str, ...]:
+def _same_in_all(images: Sequence[ImageFile], what: str) -> tuple:
+    """Names or wavelengths of the bands as all files declare them."""
+    first = None
+    for image in images:
+        path = Path(image.path)
+        if path.is_dir() or path.suffix.lower() in ARRAYS:
+            raise UserError(f"{path} does not say what its bands are: write them down under bands or wavelengths_nm.")
+        found = getattr(read_bands(path), what)
+        if not found:
+            raise UserError(f"{path} does not declare {what} for all of its bands: write them down in the settings.")
+        if first is not None and found != first:
+            raise UserError(f"{path} declares other bands than {images[0].path}: bring all scenes into one order.")
+        first = found
+    return first
+
+
+def _names(
+    declared: str | Sequence[str] | None, wavelengths: Sequence[float] | None, sensor: str | None
+) -> tuple[str, ...]:
     if isinstance(declared, str):
         return tables.resolve(declared)
     if declared is None:
         return tuple(f"{w:g}nm" for w in wavelengths)
+    return tuple(_canonical(name) for name in declared) if _of_sentinel2(declared, sensor) else tuple(declared)
+
+
+def _of_sentinel2(names: Sequence[str], sensor: str | None) -> bool:
+    """Whether names are Sentinel-2's: many sensors have a B4, but only one a B8A, and few write B04."""
+    if not all(re.fullmatch(r"[Bb](\d\d?|0?8[Aa])", name) and _canonical(name) for name in names):
+        return False
+    if sensor is not None:
+        return "sentinel-2" in sensor.lower()
+    return all(name in tables.SENTINEL2 for name in names) or any(name[-1] in "Aa" for name in names)
+
+
+def _canonical(name: str) -> str | None:
+    """The Sentinel-2 band that is meant, B1 and B01 alike, or None."""
     try:
-        return tuple(tables.parse(name) for name in declared)  # B1 and B01 are one band of Sentinel-2
+        return tables.parse(name)
     except UserError:
-        return tuple(declared)
+        return None
 
 
 def _kept(names: Sequence[str], dropped: Sequence[str]) -> tuple[int, ...]:
     gone: set[int] = set()
     for entry in dropped:
         ends = [end.strip() for end in entry.split("..")]
+        ends = [end if end in names else _canonical(end) or end for end in ends]
         unknown = [end for end in ends if end not in names]
         if unknown or len(ends) > 2:
             raise UserError(f"drop_bands: there is no band {(unknown or [entry])[0]}; {_listed(names)}.")
@@ -110,7 +151,7 @@ def _count(image: ImageFile) -> int:
     path = Path(image.path)
     if path.is_dir():
         raise UserError(f"{path} is a folder of single-band files: name its bands.")
-    if path.suffix.lower() in (".mat", ".npy"):
+    if path.suffix.lower() in ARRAYS:
         layout = {key: getattr(image, key) for key in ("variable", "shape", "axes", "time")}
         return len(read_array(path, ("band", "row", "col"), **layout))
     with WindowedRaster(path) as raster:

@@ -14,9 +14,8 @@ from specdm.errors import UserError
 from specdm.patches import valid_pixels
 from specdm.rasters import Grid, WindowedRaster
 from specdm.settings import ImageFile
-from specdm.sources.arrays import read_array
+from specdm.sources.arrays import ARRAYS, read_array
 
-ARRAYS = (".mat", ".npy")
 FLOAT_NODATA = -9999.0  # stands for NaN in patches
 
 

@@ -14,8 +14,7 @@ from specdm.errors import UserError
 from specdm.labels import IGNORE, LabelSet
 from specdm.rasters import Grid, WindowedRaster
 from specdm.settings import LabelFile
-from specdm.sources.arrays import read_array
-from specdm.sources.scene_image import ARRAYS
+from specdm.sources.arrays import ARRAYS, read_array
 
 
 class SceneLabels(contextlib.AbstractContextManager):

@@ -17,6 +17,7 @@ from specdm.bands import BAND_SETS, wavelengths
 from specdm.errors import UserError
 from specdm.labels import SEGMUNICH
 from specdm.patches import SPLITS, PatchMeta, PatchRecord, PatchWriter
+from specdm.progress import Progress
 from specdm.sources import ground
 from specdm.sources.plausibility import strange_classes
 from specdm.sources.segmunich_files import RawFile, find_files, read_image, read_label
@@ -191,6 +192,7 @@ def _write(
 ) -> None:
     channels = len(meta.bands)
     dtype = read_image(files[scan.file[kept[0]]].image, channels).dtype
+    progress = Progress(f"cutting {meta.name}", len(kept))
     with PatchWriter(out, meta, (1, channels, patch_px, patch_px), dtype) as writer:
         for start in range(0, len(kept), BATCH):
             images, masks, records = [], [], []
@@ -205,3 +207,4 @@ def _write(
                 tile = f"_{row:04}_{col:04}" if patch_px < max(image.shape[1:]) else ""
                 records.append(PatchRecord(f"{raw.id}{tile}", str(split[i]), str(group[i]), raw.id, row=row, col=col))
             writer.append(np.stack(images), np.stack(masks), records)
+            progress.update(min(start + BATCH, len(kept)))

@@ -11,6 +11,7 @@ import numpy as np
 from specdm.errors import UserError
 from specdm.labels import SEGMUNICH
 from specdm.patches import valid_pixels
+from specdm.progress import Progress
 from specdm.sources import ground
 from specdm.sources.segmunich_files import RawFile, read_image, read_label
 from specdm.sources.windows import windows
@@ -50,6 +51,7 @@ def scan_files(
     """
     file, corner, classes, keys, blank = [], [], [], [], 0
     pixels, sums = np.zeros((len(SEGMUNICH), 1)), np.zeros((len(SEGMUNICH), channels))
+    progress = Progress("reading SegMunich", len(files), "files")
     for number, raw in enumerate(files):
         image = read_image(raw.image, channels)
         label = read_label(raw.label, image.shape[1:])
@@ -70,6 +72,7 @@ def scan_files(
             corner.append((row, col))
             classes.append(np.bincount(label[here].ravel(), minlength=256)[: len(SEGMUNICH)])
         keys.append(_keys(raw, image, pattern))
+        progress.update(number + 1)
     with np.errstate(invalid="ignore"):
         return Scan(np.array(file, int), np.array(corner, int), np.array(classes), keys, blank, sums / pixels)
 
