@@ -21,7 +21,8 @@ app = typer.Typer(
     help="Labelled multispectral training data from a joint latent diffusion model of image and mask.\n\n"
     "All at once: `snakemake --profile workflow/profiles/local` takes the data sets of config/config.yaml through the "
     "whole chain, and a second time only through what changed; `make demo` does so with simulated images.\n\n"
-    "Step by step: the commands stand in the order of the chain, each with what it takes -> what it gives.",
+    "Step by step: the commands stand in the order of the chain, each with what it takes -> what it gives. "
+    "Your own labelled images: docs/own-data.md.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -46,9 +46,16 @@ def composites(meta: PatchMeta) -> list[Composite]:
         if all(channels != other.channels for other in found):
             shows = all(nm[c] and low <= nm[c] <= high for c, (low, high) in zip(channels, ranges, strict=True))
             one = len(set(channels)) == 1
-            names = [meta.bands[c] + (f" {nm[c]:.0f} nm" if nm[c] else "") for c in channels[: 1 if one else 3]]
+            names = [named_band(meta.bands[c], nm[c]) for c in channels[: 1 if one else 3]]
             found.append(Composite(title if shows else "band" if one else "bands", channels, ", ".join(names)))
     return found
+
+
+def named_band(name: str, nm: float | None) -> str:
+    """A band's name with its wavelength in nm; the latter alone where the name is nothing else ("665.5nm")."""
+    if nm is None:
+        return name
+    return f"{nm:.0f} nm" if name == f"{nm:g}nm" else f"{name} {nm:.0f} nm"
 
 
 def wavelengths(meta: PatchMeta) -> tuple[float, ...]:

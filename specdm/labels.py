@@ -116,8 +116,8 @@ def _distinct(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct values of an array, and for each element the position of its value (flat)."""
     flat = raw.ravel()
     if np.issubdtype(raw.dtype, np.integer) and flat.size:
-        low = int(flat.min())
-        if int(flat.max()) - low < 1 << 16:  # a table is far faster than sorting
+        low, high = int(flat.min()), int(flat.max())
+        if high - low < 1 << 16 and high < 1 << 63:  # a table is far faster than sorting
             shifted = flat.astype(np.int64) - low
             codes = np.flatnonzero(np.bincount(shifted))
             table = np.zeros(codes[-1] + 1, np.int64)

@@ -203,3 +203,11 @@ def test_bands_of_unknown_wavelength_stand_in_their_order_with_few_names(drawn_a
     assert axes.get_ylabel() == "mean value"
     axes, _ = drawn_axes(_meta(("VV", "VH")))
     assert [t.get_text() for t in axes.get_xticklabels()] == ["VV", "VH"]
+
+
+@pytest.mark.parametrize(
+    ("name", "nm", "text"),
+    [("B04", 664.6, "B04 665 nm"), ("665.46nm", 665.46, "665 nm"), ("red", None, "red"), ("b5nm", 5.0, "b5nm 5 nm")],
+)
+def test_a_band_is_named_once(name, nm, text):
+    assert figures.named_band(name, nm) == text

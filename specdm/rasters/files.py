@@ -119,8 +119,7 @@ def write_geoparquet(index, size: tuple[int, int], path: Path) -> None:
         if not crs:
             outlines.append(None)
             continue
-        a, _, c, _, e, f = transform
-        west, east = sorted((c, c + a * w))
-        south, north = sorted((f, f + e * h))
-        outlines.append(box(*rasterio.warp.transform_bounds(crs, "EPSG:4326", west, south, east, north)))
+        a, b, c, d, e, f = transform
+        x, y = (c, c + a * w, c + b * h, c + a * w + b * h), (f, f + d * w, f + e * h, f + d * w + e * h)
+        outlines.append(box(*rasterio.warp.transform_bounds(crs, "EPSG:4326", min(x), min(y), max(x), max(y))))
     geopandas.GeoDataFrame(index, geometry=outlines, crs="EPSG:4326").to_parquet(path, index=False)

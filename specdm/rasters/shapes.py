@@ -38,12 +38,12 @@ class Shapes:
         """Ids of the shapes over a window of `grid`, (height,width) uint8.
 
         A pixel belongs to a polygon that covers its centre, and to the last of several; `fill` where there is none.
-        Points and lines mark the pixels they touch.
+        Points mark their pixel, lines those that GDAL draws them through.
         """
         from rasterio import Affine, features
 
         out = np.full((height, width), fill, np.uint8)
-        place = Affine(*grid.transform) * Affine.translation(col, row)
+        place = Affine(*grid.transform) @ Affine.translation(col, row)
         here = np.sort(self._tree.query(_outline(place, height, width), predicate="intersects"))
         if len(here):
             burnt = [(self.geometries[i], int(ids[i])) for i in here]
@@ -66,7 +66,7 @@ class Shapes:
 def _outline(place, height: int, width: int):
     import shapely
 
-    x, y = zip(*(place * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))), strict=True)
+    x, y = zip(*(place @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))), strict=True)
     return shapely.box(min(x), min(y), max(x), max(y))
 
 

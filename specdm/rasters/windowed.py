@@ -81,7 +81,7 @@ class WindowedRaster(contextlib.AbstractContextManager):
                 "it as an ordinary band."
             )
         transform = rasterio.Affine(*onto.transform)
-        step = ~transform * rasterio.Affine(*self.own.transform)  # from pixels of the file to those of `onto`
+        step = ~transform @ rasterio.Affine(*self.own.transform)  # from pixels of the file to those of `onto`
         self._source = self._stack.enter_context(
             WarpedVRT(
                 self._source,
@@ -139,11 +139,14 @@ def read_bands(path: Path) -> FileBands:
 
 
 def _wavelength_nm(tags: dict[str, str]) -> float | None:
-    if "wavelength" in tags:  # an ENVI header's; GDAL's own metadata are rounded to whole nanometres
-        value, units = float(tags["wavelength"]), tags.get("wavelength_units", "").lower()
-        in_um = units.startswith("micro") or units in ("um", "µm") or (not units.startswith("nano") and value < 100)
-        return round(1000 * value, 3) if in_um else value
-    return round(1000 * float(tags["CENTRAL_WAVELENGTH_UM"]), 3) if "CENTRAL_WAVELENGTH_UM" in tags else None
+    with contextlib.suppress(ValueError):  # a header may hold any text
+        if "wavelength" in tags:  # an ENVI header's; GDAL's own metadata are rounded to whole nanometres
+            value, units = float(tags["wavelength"]), tags.get("wavelength_units", "").lower()
+            in_um = units.startswith("micro") or units in ("um", "µm") or (not units.startswith("nano") and value < 100)
+            return round(1000 * value, 3) if in_um else value
+        if "CENTRAL_WAVELENGTH_UM" in tags:
+            return round(1000 * float(tags["CENTRAL_WAVELENGTH_UM"]), 3)
+    return None
 
 
 def data_file(path: Path) -> Path:

@@ -28,10 +28,10 @@ NONE = len(SPLITS)  # a window of no split
 
 @dataclass(frozen=True)
 class Ground:
-    """Where a scene lies: its grid, and the name of a place when scenes without georeference share one."""
+    """Where a scene lies: its grid, and names that it has in common with other scenes of the same ground."""
 
     grid: Grid
-    place: str | None = None
+    names: frozenset[str] = frozenset()
 
 
 def find_places(grounds: Sequence[Ground], near_px: float = 0.0) -> np.ndarray:
@@ -46,13 +46,13 @@ def find_places(grounds: Sequence[Ground], near_px: float = 0.0) -> np.ndarray:
     from scipy.sparse import coo_matrix, csgraph
 
     n = len(grounds)
-    for name in sorted({ground.place for ground in grounds if ground.place}):
-        if len({bool(ground.grid.crs) for ground in grounds if ground.place == name}) > 1:
+    for name in sorted({name for ground in grounds for name in ground.names}):
+        if len({bool(ground.grid.crs) for ground in grounds if name in ground.names}) > 1:
             raise UserError(
                 f"Some scenes of the place {name} have a georeference and some have none: give each of them crs and "
                 "bounds, or a place of its own."
             )
-    pairs = [(i, j) for i in range(n) for j in range(i) if grounds[i].place and grounds[i].place == grounds[j].place]
+    pairs = [(i, j) for i in range(n) for j in range(i) if grounds[i].names & grounds[j].names]
     located = [i for i in range(n) if grounds[i].grid.crs]
     for crs in sorted({grounds[i].grid.crs for i in located}):
         boxes = np.stack([bounds_in(grounds[i].grid, crs) for i in located])
@@ -126,6 +126,10 @@ class Blocks:
         who, block = np.concatenate(who), np.concatenate(block)
         return sparse.csr_matrix((np.ones(len(who), np.int32), (who, block)), shape=(len(place), len(self)))
 
+    def inhabited(self, place: np.ndarray, rectangles: np.ndarray) -> int:
+        """How many blocks rectangles (n,4) touch; between scenes that lie apart there are many that none does."""
+        return len(np.unique(self.touched(place, rectangles).indices))
+
     def containing(self, place: np.ndarray, rectangles: np.ndarray) -> np.ndarray:
         """Number of the block that holds the centre of each rectangle, (n,)."""
         centre = (rectangles[:, :2] + rectangles[:, 2:]) / 2
@@ -156,7 +160,7 @@ def make_blocks(
     for side in [block_px] if block_px else [round(f * patch_px) for f in (4, 3, 2, 1.5, 1)]:
         edges = [[_edges(low[a], high[a], side, shift[a]) for low, high in bounds] for a in (0, 1)]
         blocks = Blocks(side, *(tuple(e) for e in edges))
-        if len(blocks) >= ENOUGH_BLOCKS:
+        if blocks.inhabited(place, rectangles) >= ENOUGH_BLOCKS:
             break
     return blocks
 
@@ -224,11 +228,12 @@ def divide(
         block_split, score = assign_blocks(touched, near, classes, fractions, rng)
         if score < least:
             best, least = Division(blocks, block_split, window_splits(block_split, touched, near)), score
-        if len(blocks) >= ENOUGH_BLOCKS:
+        inhabited = blocks.inhabited(place, rectangles)
+        if inhabited >= ENOUGH_BLOCKS:
             break
     if best is None:
         raise UserError(
-            f"{len(blocks)} spatial blocks cannot give train, val and test a patch each: choose a smaller patch_px, "
+            f"{inhabited} spatial block(s) cannot give train, val and test a patch each: choose a smaller patch_px, "
             "block_px, guard_px or stride_px, or give more scenes."
         )
     return best

@@ -115,7 +115,7 @@ def _divide(scans: Sequence[Scan], settings: SceneSettings, guard: int, seed: in
             f"No window has {settings.min_labelled:.1%} labelled pixels with data: lower min_labelled or check the "
             "labels."
         )
-    grounds = [Ground(scan.grid, scan.scene.place) for scan in scans]
+    grounds = [_ground(scan) for scan in scans]
     fixed = scans[0].scene.split is not None
     place = blocking.find_places(grounds, 0 if fixed else guard)
     windows = blocking.on_frames(grounds, scene, np.hstack([corner, corner + size]), place)
@@ -141,6 +141,13 @@ def _divide(scans: Sequence[Scan], settings: SceneSettings, guard: int, seed: in
         group[use] = [blocks.name(b) for b in blocks.containing(inhabited, windows[use])]
         block_px = blocks.side_px
     return _Tiles(scene, classes, labelled, split, group, _sharing(place[scene], windows, split), block_px)
+
+
+def _ground(scan: Scan) -> Ground:
+    """Where a scene lies; without georeference, scenes that share a file show one place."""
+    files = [] if scan.grid.crs else [*scan.scene.images, scan.scene.labels]
+    names = [f"{file.path} {file.variable or ''}".strip() for file in files] + [scan.scene.place or ""]
+    return Ground(scan.grid, frozenset(filter(None, names)))
 
 
 def _sharing(place: np.ndarray, windows: np.ndarray, split: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def expand(scenes: Sequence[Scene], root: Path) -> list[Scene]:
     found: list[Scene] = []
     for scene in scenes:
         if NAME in scene.images[0].path:
-            names = matches(root, scene.images[0].path)
+            names = _without_labels(matches(root, scene.images[0].path), scene)
             if not names:
                 raise UserError(f"{root / scene.images[0].path} matches no file: check `raw` and the pattern.")
         else:
@@ -34,6 +34,12 @@ def expand(scenes: Sequence[Scene], root: Path) -> list[Scene]:
             raise UserError(f"Two scenes are called {scene.name}: give them a name each.")
         seen.add(scene.name)
     return found
+
+
+def _without_labels(names: Sequence[str], scene: Scene) -> list[str]:
+    """Names of scenes only: {name}.tif also matches the files {name}_labels.tif beside the images."""
+    labels = {scene.labels.path.replace(NAME, name) for name in names}
+    return [name for name in names if scene.images[0].path.replace(NAME, name) not in labels]
 
 
 def matches(root: Path, pattern: str) -> list[str]:
@@ -54,7 +60,10 @@ def _filled(scene: Scene, name: str, root: Path) -> Scene:
         path = root / file.path.replace(NAME, name)
         if not path.exists():
             raise UserError(f"{path} does not exist: check `raw` and the paths of the scene {name}.")
-        return file.model_copy(update={"path": str(path)})
+        update = {"path": str(path)}
+        if isinstance(file, ImageFile) and file.band_files:
+            update["band_files"] = file.band_files.replace(NAME, name)
+        return file.model_copy(update=update)
 
     images = tuple(here(image) for image in scene.images)
     return scene.model_copy(update={"name": name, "images": images, "labels": here(scene.labels)})

@@ -221,7 +221,7 @@ class _Folder(contextlib.AbstractContextManager):
         self._stack = contextlib.ExitStack()
         try:
             if onto is None:
-                onto = min((rasters.read_grid(path) for path in paths.values()), key=_pixel_area)
+                onto = min((rasters.read_grid(path) for path in paths.values()), key=_fineness)
             self._files = {
                 i: self._stack.enter_context(WindowedRaster(path, onto, resampling, nodata))
                 for i, path in paths.items()
@@ -278,11 +278,12 @@ def _band_file(folder: Path, pattern: str, band: str) -> Path:
     return found[0]
 
 
-def _pixel_area(grid: Grid) -> float:
+def _fineness(grid: Grid) -> tuple[bool, float]:
+    """The area of a pixel; grids without georeference come last."""
     if not grid.transform:
-        return 1 / (grid.height * grid.width)
+        return True, 1 / (grid.height * grid.width)
     a, b, _, d, e, _ = grid.transform
-    return abs(a * e - b * d)
+    return False, abs(a * e - b * d)
 
 
 def _placed(file: ImageFile, height: int, width: int) -> Grid:

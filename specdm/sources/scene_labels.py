@@ -88,7 +88,7 @@ def _shapes(file: LabelFile, labels: LabelSet, grid: Grid, ignore: tuple, unlist
     order = np.argsort(np.where(ids == IGNORE, -1, ids.astype(int)), kind="stable")
     shapes, ids = shapes.chosen(order), ids[order]
     fill = labels.names.index(file.uncovered) if file.uncovered else IGNORE
-    if not shapes.touch(grid):
+    if not file.uncovered and not shapes.touch(grid):
         raise UserError(f"{path} has no shape on the ground of the image: check that both show one place.")
 
     def read(row: int, col: int, height: int, width: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from specdm import bands, files
 from specdm.errors import UserError
+from specdm.figures import named_band
 from specdm.patches import FILES, SPLITS, PatchMeta, PatchSet, open_patches
 from specdm.patches.overlap import on_shared_ground
 from specdm.progress import Progress
@@ -72,7 +73,7 @@ def _bands(meta: PatchMeta) -> str:
     names = list(meta.bands)
     if not wavelengths:
         return f"{_ends(names)}; wavelengths unknown"
-    listed = _ends([f"{name} {nm:.0f} nm" for name, nm in zip(names, wavelengths, strict=True)])
+    listed = _ends([named_band(name, nm) for name, nm in zip(names, wavelengths, strict=True)])
     return listed if len(names) <= LISTED else f"{listed}; {min(wavelengths):.0f} to {max(wavelengths):.0f} nm"
 
 

@@ -13,7 +13,7 @@ from specdm import files
 from specdm.metrics.segmentation import slug
 from specdm.patches import open_patches
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
@@ -140,9 +140,17 @@ def _data_html(patches) -> str:
     splits = "; ".join(f"{name}: {row['size']} patches in {row['nunique']} groups" for name, row in counts.iterrows())
     warnings = "".join(f"<li>{html.escape(text)}</li>" for text in meta.warnings)
     return (
-        f"<h3>{html.escape(meta.name)}</h3><p>{html.escape(meta.sensor)}, {meta.level}, bands {', '.join(meta.bands)}. "
+        f"<h3>{html.escape(meta.name)}</h3><p>{html.escape(meta.sensor)}, {meta.level}, {_bands(meta)}. "
         f"{splits}.</p><ul>{warnings}</ul>"
     )
+
+
+def _bands(meta) -> str:
+    """Names of the bands, or of very many their number and range."""
+    if len(meta.bands) <= 16:
+        return f"bands {html.escape(', '.join(meta.bands))}"
+    nm = meta.wavelengths_nm
+    return f"{len(meta.bands)} bands" + (f" from {min(nm):.0f} to {max(nm):.0f} nm" if nm else "")
 
 
 def _table(columns: list[str], rows: list[list], n_text: int) -> str:
