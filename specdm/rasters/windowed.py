@@ -18,10 +18,10 @@ CACHE_BYTES = 192 << 20  # rasterio hands this on as bytes, whatever GDAL's own 
 
 
 def block_cache():
-    """Within this context GDAL keeps at most CACHE_BYTES of decoded blocks (its default is a share of the machine)."""
+    """Within this context GDAL decodes on all cores and keeps CACHE_BYTES of blocks, not a share of the memory."""
     import rasterio
 
-    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS")
 
 
 class WindowedRaster(contextlib.AbstractContextManager):

@@ -7,7 +7,7 @@ written. Memory does not grow with the scenes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from specdm.sources.plausibility import BandStatistics, strange_classes, strange
 from specdm.sources.scene_bands import SceneBands, label_set, scene_bands
 from specdm.sources.scene_files import expand
 from specdm.sources.scene_report import SceneCounts, SceneReport
-from specdm.sources.scene_scan import OpenScene, Scan, bytes_a_column, chunks, scan_scenes
+from specdm.sources.scene_scan import OpenScene, Scan, bytes_a_column, chunks, one_ahead, scan_scenes
 from specdm.sources.windows import moved
 
 LOOKED_AT = 200_000  # pixels whose spectra are looked at, about
@@ -184,14 +184,8 @@ def _write(
             continue
         windows = scan.windows[own - first]
         with OpenScene(scan.scene, settings, bands, labels) as opened:
-            for some, row, left, right in chunks(windows, size, bytes_a_column(opened, bands, size)):
-                pixels = opened.read_images(row, left, size, right - left)
-                valid = valid_pixels(pixels, scan.nodata).all(axis=0)
-                ids = opened.read_ids(row, left, size, right - left, valid)
-                cols = windows[some, 1] - left
+            for some, images, masks in one_ahead(_patches(opened, windows, size, bands)):
                 records = [_record(scan, *windows[i], SPLITS[tiles.split[own[i]]], tiles.group[own[i]]) for i in some]
-                images = np.stack([pixels[..., c : c + size] for c in cols])
-                masks = np.stack([ids[:, c : c + size] for c in cols])
                 writer.append(images, masks, records)
                 _look(statistics, sums, counts, images, masks, every)
                 done += len(some)
@@ -204,6 +198,18 @@ def _write(
         *strange_order(bands.names, statistics.correlation()),
         *strange_classes(labels.names, spectra, bands.names),
     ]
+
+
+def _patches(
+    opened: OpenScene, windows: np.ndarray, size: int, bands: SceneBands
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions of windows (n,), their pixels (n,T,C,size,size) and ids (n,size,size), some at a time."""
+    for some, row, left, right in chunks(windows, size, bytes_a_column(opened, bands, size)):
+        pixels = opened.read_images(row, left, size, right - left)
+        valid = valid_pixels(pixels, opened.nodata).all(axis=0)
+        ids = opened.read_ids(row, left, size, right - left, valid)
+        cols = windows[some, 1] - left
+        yield some, np.stack([pixels[..., c : c + size] for c in cols]), np.stack([ids[:, c : c + size] for c in cols])
 
 
 def _record(scan: Scan, row: int, col: int, split: str, group: str) -> PatchRecord:

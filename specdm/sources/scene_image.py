@@ -124,8 +124,8 @@ class SceneImage(contextlib.AbstractContextManager):
         """
         raw = self._pixels.read(row, col, height, width, self._kept)
         stored = _stored(raw, self.dtype, self.path)
-        if self.nodata is None:
-            return stored
+        if self.nodata is None or (self._given == 0 and not self._floating and self._whole()):
+            return stored  # whatever lacks data holds `nodata` already
         gone, _ = self._missing(raw)
         if not self._whole():
             gone |= ~self._inside(row, col, height, width)

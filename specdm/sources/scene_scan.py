@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from specdm.sources.scene_image import SceneImage
 from specdm.sources.scene_labels import SceneLabels
 from specdm.sources.windows import covering
 
+T = TypeVar("T")
 CHUNK_BYTES = 48 << 20  # of an image read at once
 ENOUGH_WINDOWS = 200
 
@@ -106,6 +109,16 @@ def chunks(windows: np.ndarray, patch_px: int, bytes_a_column: int) -> Iterator[
             stop += 1
         yield np.arange(start, stop), int(row), int(left), int(windows[stop - 1, 1]) + patch_px
         start = stop
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items of an iterator, each made in a second thread while the one before it is used."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item
 
 
 def bytes_a_column(scene: OpenScene, bands: SceneBands, patch_px: int) -> int:
