@@ -1,11 +1,14 @@
 """The documents say what the code is."""
 
 import re
+import textwrap
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
+from specdm import config
 from specdm.reference import MARK, key_tables, with_tables
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +51,30 @@ def test_every_assumption_of_the_code_is_told():
         for name, twice in re.findall(r"`([\w/.]+)`( \(twice)?", cell):
             told[name] += 2 if twice else 1
     assert {name: n for name, n in written.items() if n} == {n: told[n] for n in told if n.endswith((".py", ".yaml"))}
+
+
+def _settings_in(path: Path) -> list[str]:
+    """The configuration files that stand in a document as indented text."""
+    blocks = re.findall(r"(?:^(?: {4}.*|[ ]*)\n)+", path.read_text(), re.MULTILINE)
+    texts = [textwrap.dedent(block).strip() for block in blocks]
+    return [text for text in texts if re.match(r"(results|datasets):", text)]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/own-data.md", "config/README.md"])
+def test_configurations_in_the_documents_are_valid(name):
+    paper = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    found = _settings_in(ROOT / name)
+    assert found
+    for text in found:
+        own = config.validate(config.merge(paper, yaml.safe_load(text)))
+        assert own.datasets["mine"].task == "segmentation"
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "config").glob("*.yaml")))
+def test_every_configuration_is_valid_and_explained(name):
+    layers = dict.fromkeys(["config"] if name == "config" else ["config", "demo", name])
+    config.load([ROOT / "config" / f"{layer}.yaml" for layer in layers])
+    assert f"`{name}.yaml`" in (ROOT / "config" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda p: p.relative_to(ROOT).as_posix())
