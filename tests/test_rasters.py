@@ -119,3 +119,20 @@ def test_a_raster_without_reference_system_or_place_has_no_georeference(tmp_path
     assert rasters.read_grid(tmp_path / "a.tif") == Grid(4, 5, "", ())
     with pytest.raises(UserError, match="does not exist"):
         rasters.read_grid(tmp_path / "b.tif")
+
+
+# EPSG:32633 as some programs write it: other names, no authority.
+UTM33 = (
+    'PROJCS["zone 33 of our own",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+    'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",15],PARAMETER["scale_factor",0.9996],'
+    'PARAMETER["false_easting",500000],PARAMETER["false_northing",0],UNIT["metre",1]]'
+)
+
+
+def test_one_reference_system_may_be_written_in_several_ways():
+    assert rasters.same_crs("EPSG:32633", "EPSG:32633") and rasters.same_crs(UTM33, UTM33)
+    assert rasters.same_crs(UTM33, UTM33.replace("zone 33 of our own", "WGS 84 / UTM zone 33N"))
+    assert not rasters.same_crs("EPSG:32633", "EPSG:32634") and not rasters.same_crs("EPSG:32633", "")
+    assert rasters.crs_name(UTM33) == "zone 33 of our own"
+    assert rasters.crs_name("EPSG:32633") == "EPSG:32633"

@@ -1,7 +1,7 @@
 """Georeferenced rasters and vectors: the only door to rasterio and geopandas."""
 
 from specdm.rasters.files import Grid, Raster, read, read_grid, write, write_geoparquet
-from specdm.rasters.ground import bounds_in, corners_on, crs_text, same_place
+from specdm.rasters.ground import bounds_in, corners_on, crs_name, crs_text, same_crs, same_place
 from specdm.rasters.shapes import Shapes, read_shapes
 from specdm.rasters.windowed import FileBands, WindowedRaster, block_cache, read_bands
 
@@ -14,11 +14,13 @@ __all__ = [
     "block_cache",
     "bounds_in",
     "corners_on",
+    "crs_name",
     "crs_text",
     "read",
     "read_bands",
     "read_grid",
     "read_shapes",
+    "same_crs",
     "same_place",
     "write",
     "write_geoparquet",

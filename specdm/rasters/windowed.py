@@ -12,7 +12,7 @@ import numpy as np
 
 from specdm.errors import UserError
 from specdm.rasters.files import Grid, grid_of, open_file
-from specdm.rasters.ground import corners_on, same_place
+from specdm.rasters.ground import corners_on, crs_name, same_crs, same_place
 
 CACHE_BYTES = 192 << 20  # rasterio hands this on as bytes, whatever GDAL's own setting counts in
 
@@ -66,10 +66,10 @@ class WindowedRaster(contextlib.AbstractContextManager):
         import rasterio
         from rasterio.vrt import WarpedVRT
 
-        if self.own.crs != onto.crs:
+        if not same_crs(self.own.crs, onto.crs):
             raise UserError(
-                f"{self.path} is in {self.own.crs} but the first image of its scene in {onto.crs}: "
-                "warp it to that coordinate reference system."
+                f"{self.path} is in {crs_name(self.own.crs)} but the first image of its scene in "
+                f"{crs_name(onto.crs)}: warp it to that coordinate reference system."
             )
         self.covered = tuple(corners_on(self.own, [[0, 0, self.own.height, self.own.width]], onto)[0].tolist())
         top, left, bottom, right = self.covered

@@ -113,8 +113,9 @@ def _planes(file: LabelFile, grid: Grid, axes: tuple[str, ...], stack, n_classes
     raster = stack.enter_context(WindowedRaster(path))
     _check_size(path, (raster.own.height, raster.own.width), grid)
     if raster.own.crs and grid.crs:
-        if raster.own.crs != grid.crs:
-            raise UserError(f"{path} is in {raster.own.crs} but the image in {grid.crs}: warp it onto the image.")
+        if not rasters.same_crs(raster.own.crs, grid.crs):
+            theirs, ours = rasters.crs_name(raster.own.crs), rasters.crs_name(grid.crs)
+            raise UserError(f"{path} is in {theirs} but the image in {ours}: warp it onto the image.")
         if not rasters.same_place(raster.own, grid):
             raise UserError(f"{path} lies at another place than the image: cut or warp it onto the image's grid.")
     _check_planes(path, raster.count, n_classes)
