@@ -49,8 +49,14 @@ BAND_SETS: dict[str, tuple[str, ...]] = {
     "all": tuple(SENTINEL2),
 }
 
-RGB = ("B04", "B03", "B02")
-FALSE_COLOUR = (("B8A", "B08"), ("B04",), ("B03",))
+# Names of bands that show a colour, Sentinel-2's first.
+COLOURS = {
+    "red": ("B04", "red"),
+    "green": ("B03", "green"),
+    "blue": ("B02", "blue"),
+    "infrared": ("B8A", "B08", "nir", "near infrared", "near-infrared", "near_infrared"),
+}
+COMPOSITES = {"rgb": ("red", "green", "blue"), "false": ("infrared", "red", "green")}
 _SHOWN_NM = {"rgb": (665, 560, 490), "false": (842, 665, 560)}
 _NEAR_NM = 60  # a band farther than this from a colour does not show it
 
@@ -102,6 +108,17 @@ def wavelengths(names: Sequence[str]) -> tuple[float, ...]:
     return tuple(SENTINEL2[name].wavelength_nm for name in names) if set(names) <= SENTINEL2.keys() else ()
 
 
+def colour(name: str) -> str | None:
+    """The colour that a band of that name shows: red, green, blue or infrared; None when the name does not tell."""
+    return next((c for c, names in COLOURS.items() if name in names or name.lower() in names), None)
+
+
+def _first(have: Sequence[str], wanted: str) -> int:
+    """Position of the band that shows a colour, of several the one that stands first in COLOURS."""
+    known = {name.lower(): i for i, name in reversed(list(enumerate(have)))}
+    return next(known[name.lower()] for name in COLOURS[wanted] if name.lower() in known)
+
+
 def composite(have: Sequence[str], kind: str = "rgb", wavelengths_nm: Sequence[float] = ()) -> list[int]:
     """Positions of three bands to show as red, green and blue.
 
@@ -110,15 +127,15 @@ def composite(have: Sequence[str], kind: str = "rgb", wavelengths_nm: Sequence[f
         kind: "rgb" (true colour) or "false" (near infrared, red, green).
         wavelengths_nm: centre wavelength of each band in nm, or none when they are unknown.
 
-    Sets without Sentinel-2 names are shown by the three bands nearest to these colours, and where wavelengths are
+    Sets whose names tell no colours (B04, red) are shown by the three bands nearest to them, and where wavelengths are
     unknown or far from a colour, by three bands spread over the stack.
     """
-    wanted = [(name,) for name in RGB] if kind == "rgb" else FALSE_COLOUR
-    picks = [next((name for name in options if name in have), None) for options in wanted]
-    if all(picks):
-        return indices(have, picks)
+    kind = "rgb" if kind == "rgb" else "false"
+    shown = [colour(name) for name in have]
+    if set(COMPOSITES[kind]) <= set(shown):
+        return [_first(have, wanted) for wanted in COMPOSITES[kind]]
     if len(wavelengths_nm):
-        colours = _SHOWN_NM["rgb" if kind == "rgb" else "false"]
+        colours = _SHOWN_NM[kind]
         nearest = [min(range(len(have)), key=lambda i: abs(wavelengths_nm[i] - nm)) for nm in colours]
         close = all(abs(wavelengths_nm[i] - nm) <= _NEAR_NM for i, nm in zip(nearest, colours, strict=True))
         if close and len(set(nearest)) == len(colours):

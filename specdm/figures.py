@@ -14,11 +14,8 @@ from specdm.patches import PatchMeta, PatchSet
 GAP, SCALE = 4, 3
 GREY = (128, 128, 128)  # of pixels without a label
 FEW = 15  # bands that have their names along an axis
-_BLUE, _GREEN, _RED, _INFRARED = (430, 550), (500, 620), (600, 730), (770, 910)  # nm
-_COLOURS = {
-    "rgb": ("true colour", (_RED, _GREEN, _BLUE)),
-    "false": ("false colour", (_INFRARED, _RED, _GREEN)),
-}
+_RANGES = {"blue": (430, 550), "green": (500, 620), "red": (600, 730), "infrared": (770, 910)}  # nm
+_TITLES = {"rgb": "true colour", "false": "false colour"}
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,20 @@ def composites(meta: PatchMeta) -> list[Composite]:
     named = [bands.SENTINEL2[name].wavelength_nm if name in bands.SENTINEL2 else None for name in meta.bands]
     nm = meta.wavelengths_nm or named
     found: list[Composite] = []
-    for kind, (title, ranges) in _COLOURS.items():
+    for kind, title in _TITLES.items():
         channels = bands.composite(meta.bands, kind, wavelengths_nm=wavelengths(meta))
         if all(channels != other.channels for other in found):
-            shows = all(nm[c] and low <= nm[c] <= high for c, (low, high) in zip(channels, ranges, strict=True))
+            wanted = zip(channels, bands.COMPOSITES[kind], strict=True)
+            shows = all(_shows(meta.bands[c], nm[c], colour) for c, colour in wanted)
             one = len(set(channels)) == 1
             names = [named_band(meta.bands[c], nm[c]) for c in channels[: 1 if one else 3]]
             found.append(Composite(title if shows else "band" if one else "bands", channels, ", ".join(names)))
     return found
+
+
+def _shows(name: str, nm: float | None, colour: str) -> bool:
+    low, high = _RANGES[colour]
+    return bands.colour(name) == colour or (nm is not None and low <= nm <= high)
 
 
 def named_band(name: str, nm: float | None) -> str:

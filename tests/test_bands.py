@@ -114,3 +114,22 @@ def test_wavelengths_rise_with_the_band_except_that_8a_follows_8():
     wavelengths = [band.wavelength_nm for band in bands.SENTINEL2.values()]
     assert wavelengths == sorted(wavelengths)
     assert list(bands.SENTINEL2)[7:9] == ["B08", "B8A"]
+
+
+@pytest.mark.parametrize(
+    ("names", "rgb", "false"),
+    [
+        (("red", "green", "blue"), [0, 1, 2], [2, 1, 0]),
+        (("Blue", "GREEN", "Red", "NIR"), [2, 1, 0], [3, 2, 1]),
+        (("near infrared", "blue", "green", "red"), [3, 2, 1], [0, 3, 2]),
+        (("B02", "B03", "B04", "B08", "B8A"), [2, 1, 0], [4, 2, 1]),
+    ],
+)
+def test_bands_called_by_their_colours_show_them(names, rgb, false):
+    assert bands.composite(names, "rgb") == rgb
+    assert bands.composite(names, "false") == false
+
+
+def test_colours_are_told_by_plain_names_only():
+    assert [bands.colour(name) for name in ("B04", "Red", "nir", "B8A")] == ["red", "red", "infrared", "infrared"]
+    assert [bands.colour(name) for name in ("B4", "red edge", "infrared light", "")] == [None] * 4

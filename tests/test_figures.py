@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from specdm import figures
-from specdm.labels import SEGMUNICH
+from specdm.labels import OSCD, SEGMUNICH
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter, open_patches
 
 
@@ -211,3 +211,11 @@ def test_bands_of_unknown_wavelength_stand_in_their_order_with_few_names(drawn_a
 )
 def test_a_band_is_named_once(name, nm, text):
     assert figures.named_band(name, nm) == text
+
+
+def test_a_composite_of_named_colours_says_so():
+    described = {"sensor": "camera", "level": "unitless", "scale": 1.0, "offset": 0.0, "nodata": None, "labels": OSCD}
+    shown = figures.composites(PatchMeta("photo", bands=("red", "green", "blue"), **described))
+    assert (shown[0].title, shown[0].channels, shown[0].text) == ("true colour", [0, 1, 2], "red, green, blue")
+    shown = figures.composites(PatchMeta("photo", bands=("a", "b", "c"), **described))
+    assert [c.title for c in shown] == ["bands"]
