@@ -130,7 +130,9 @@ class SceneClass(Section):
 
     name: str = Field(min_length=1, description="name of the class")
     codes: tuple[int | str, ...] = Field((), description="codes, or values of the attribute, that mean it")
-    colour: tuple[int, int, int] | None = Field(None, description="red, green and blue, 0 to 255; null: from a palette")
+    colour: tuple[int, int, int] | None = Field(
+        None, description="red, green and blue, 0 to 255; null: by its name (water is blue) or from a palette"
+    )
 
 
 class WavelengthRange(Section):
