@@ -3,7 +3,8 @@
     python benchmarks/tile_scene.py FOLDER [--patch-px 128] [--side-px 10980] [--interleave band]
 
 Writes the scene once below FOLDER (2.4 GB), then runs, each in a process of its own: rasterio reading the windows that
-the patch set holds, one by one; and `prepare`, from the files to the patch set on disk, splits and checksums included.
+the patch set holds, one by one, without and with writing them; and `prepare`, from the files to the patch set on disk,
+splits and checksums included.
 """
 
 import argparse
@@ -58,18 +59,22 @@ def settings(patch_px: int) -> dict:
     }
 
 
-def plain_reads(folder: Path, patches: Path) -> int:
-    """Read the windows of a patch set one by one with rasterio; returns their number."""
+def plain_reads(folder: Path, patches: Path, write: bool) -> int:
+    """Read the windows of a patch set one by one with rasterio, and write them or not; returns their number."""
     import pandas as pd
     import rasterio
     from rasterio.windows import Window
 
     index = pd.read_parquet(patches / "index.parquet", columns=["row", "col"])
-    side = np.load(patches / "masks.npy", mmap_mode="r").shape[1]
+    shape = np.load(patches / "images.npy", mmap_mode="r").shape
+    side = shape[-1]
+    out = np.lib.format.open_memmap(folder / "plain.npy", "w+", np.uint16, shape) if write else None
     with rasterio.open(folder / "image.tif") as image, rasterio.open(folder / "labels.tif") as labels:
-        for row, col in index.itertuples(index=False):
-            image.read(window=Window(col, row, side, side))
+        for i, (row, col) in enumerate(index.itertuples(index=False)):
+            pixels = image.read(window=Window(col, row, side, side))
             labels.read(1, window=Window(col, row, side, side))
+            if out is not None:
+                out[i, 0] = pixels
     return len(index)
 
 
@@ -89,20 +94,24 @@ def main() -> None:
     parser.add_argument("--patch-px", type=int, default=128)
     parser.add_argument("--side-px", type=int, default=10980)
     parser.add_argument("--interleave", choices=["band", "pixel"], default="band")
-    parser.add_argument("--step", choices=["ours", "plain"], help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=["ours", "plain", "copy"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     patches = args.folder / "patches"
     if args.step:
         started = time.perf_counter()
-        n = ours(args.folder, patches, args.patch_px) if args.step == "ours" else plain_reads(args.folder, patches)
+        if args.step == "ours":
+            n = ours(args.folder, patches, args.patch_px)
+        else:
+            n = plain_reads(args.folder, patches, write=args.step == "copy")
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps({"n": n, "s": seconds, "gib": peak}))
         return
     if not (args.folder / "image.tif").exists():
         write_scene(args.folder, args.side_px, args.interleave)
-    for step, name in (("ours", "prepare"), ("plain", "rasterio, one window after the other")):
+    names = {"ours": "prepare", "plain": "rasterio, one window after the other", "copy": "the same, written to .npy"}
+    for step, name in names.items():
         done = subprocess.run([sys.executable, *sys.argv, "--step", step], check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         print(

@@ -115,6 +115,13 @@ def _check_sizes(dataset: str, method: str, patch_px: int, settings: MethodSetti
             f"(factor {factor}) and the U-Net (factor {halvings}) of the method {method} do: use a multiple of "
             f"{factor * halvings}"
         )
+    unet = settings.diffusion.unet
+    for level, channels in enumerate(unet.width * m for m in unet.multipliers):
+        if patch_px // factor // 2**level <= unet.attention_max_size and channels % unet.head_dim:
+            raise ValueError(
+                f"methods.{method}.diffusion.unet.head_dim: {unet.head_dim} does not divide the {channels} channels of "
+                f"a level with attention (data set {dataset}): choose one that divides width times the multipliers"
+            )
 
 
 def merge(base: dict, over: dict) -> dict:

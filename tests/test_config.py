@@ -239,6 +239,17 @@ def test_a_missing_source_names_the_readers(raw):
             "methods.specdm.autoencoder.image: norm_groups 7 does not divide width 96 times its multipliers.",
         ),
         (
+            "methods/specdm/diffusion/unet/norm_groups",
+            7,
+            "methods.specdm.diffusion.unet: norm_groups 7 does not divide width 128 times its multipliers.",
+        ),
+        (
+            "methods/specdm/diffusion/unet/head_dim",
+            48,
+            "methods.specdm.diffusion.unet.head_dim: 48 does not divide the 256 channels of a level with attention "
+            "(data set segmunich): choose one that divides width times the multipliers.",
+        ),
+        (
             "methods/specdm/sampling/n_steps",
             2000,
             "methods.specdm: sampling.n_steps 2000 exceeds diffusion.n_steps 1000.",

@@ -76,6 +76,12 @@ class UNetSettings(Section):
     resnet_updown: bool = Field(False, description="resample inside residual blocks, as LDM's LSUN-churches model")
     scale_shift: bool = Field(True, description="time embedding scales and shifts the features")
 
+    @model_validator(mode="after")
+    def _groups_divide(self) -> UNetSettings:
+        if any(self.width * m % self.norm_groups for m in self.multipliers):
+            raise ValueError(f"norm_groups {self.norm_groups} does not divide width {self.width} times its multipliers")
+        return self
+
 
 class DiffusionSettings(Section):
     """Second stage: the joint latent diffusion model (paper section 3.2)."""
