@@ -9,7 +9,7 @@ import yaml
 from specdm import config
 from specdm.errors import UserError
 from specdm.networks import NETWORKS
-from specdm.settings import AutoencoderSettings, DownstreamSettings, OscdSettings, Section
+from specdm.settings import AutoencoderSettings, DownstreamSettings, Section
 
 FOLDER = Path(__file__).parents[1] / "config"
 PAPER, DEMO = FOLDER / "config.yaml", FOLDER / "demo.yaml"
@@ -389,15 +389,3 @@ def test_a_section_alone_is_validated_like_the_whole():
 def test_every_network_of_the_configuration_can_be_built():
     paper = config.load([PAPER])
     assert {n for d in paper.datasets.values() for n in d.networks} <= set(NETWORKS)
-
-
-@pytest.mark.parametrize(("stride", "pixels"), [("paper-overlap", 102), ("paper-counts", 127), (64, 64)])
-def test_named_strides_are_those_of_the_paper(stride, pixels):
-    assert OscdSettings(stride_px=stride).stride == pixels  # of the default 256 px
-
-
-def test_a_wrong_stride_names_the_key_once_and_both_ways_to_write_it():
-    with pytest.raises(UserError) as caught:
-        config.parse_section(OscdSettings, {"stride_px": 0})
-    assert str(caught.value).startswith("stride_px: ") and "'paper-counts'" in str(caught.value)
-    assert "constrained" not in str(caught.value)

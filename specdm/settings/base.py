@@ -20,6 +20,12 @@ Augment = Annotated[
 ]
 
 
+def require_groups(width: int, multipliers: tuple[int, ...], norm_groups: int) -> None:
+    """Refuse (ValueError) levels of width times a multiplier that do not divide into the groups of a normalisation."""
+    if any(width * m % norm_groups for m in multipliers):
+        raise ValueError(f"norm_groups {norm_groups} does not divide width {width} times its multipliers")
+
+
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values do not change once read."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from specdm.settings.base import Augment, Decay, Precision, Section
+from specdm.settings.base import Augment, Decay, Precision, Section, require_groups
 
 
 class StreamSettings(Section):
@@ -27,8 +27,7 @@ class StreamSettings(Section):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> StreamSettings:
-        if any(self.width * m % self.norm_groups for m in self.multipliers):
-            raise ValueError(f"norm_groups {self.norm_groups} does not divide width {self.width} times its multipliers")
+        require_groups(self.width, self.multipliers, self.norm_groups)
         return self
 
 
@@ -78,8 +77,7 @@ class UNetSettings(Section):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> UNetSettings:
-        if any(self.width * m % self.norm_groups for m in self.multipliers):
-            raise ValueError(f"norm_groups {self.norm_groups} does not divide width {self.width} times its multipliers")
+        require_groups(self.width, self.multipliers, self.norm_groups)
         return self
 
 

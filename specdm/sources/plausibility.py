@@ -5,10 +5,11 @@ A list of bands that does not fit its files looks fine everywhere else: nothing 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
+
+from specdm.sources.class_words import DENIED, TREES, WATER, words_of
 
 # Neighbours within a region of the spectrum see nearly the same thing. B01, B09 and B10 are left out: 60 m pixels and
 # the air decide what they resemble. B08 has a region but no neighbour: its pixels are finer than those of B8A.
@@ -20,9 +21,7 @@ _BESIDE = (("B05", "B04", "B02"), ("B8A", "B11", "B12"), ("B08", "B11", "B12"))
 # scenes of flood, coast, forest and cloud) the largest are 0.006 and -0.011; windows of open sea may exceed them.
 _REGION_MARGIN, _BESIDE_MARGIN = 0.05, 0.03
 
-_VEGETATION = {"forest", "forests", "tree", "trees", "woods", "woodland", "woodlands", "vegetation"}
-_WATER = {"water", "waters", "waterbody", "waterbodies", "sea", "ocean", "lake", "lakes", "river", "rivers"}
-_DENIED = {"no", "not", "non", "without", "dry", "former", "loss", "dead", "burnt", "burned"}
+_VEGETATION = TREES | {"vegetation"}
 _HIDDEN = {"ice", "snow", "cloud", "clouds", "shadow", "shadows", "bank", "banks"}  # something else is seen
 
 
@@ -112,13 +111,13 @@ def strange_classes(class_names: Sequence[str], spectra: np.ndarray, bands: Sequ
     infrared = next((name for name in ("B8A", "B08") if name in at), None)
     found = []
     for name, mean in zip(class_names, spectra, strict=True):
-        words = set(re.findall(r"[a-z]+", name.lower()))
-        if words & (_DENIED | _HIDDEN) or (words & _VEGETATION and words & _WATER):
+        words = words_of(name)
+        if words & (DENIED | _HIDDEN) or (words & _VEGETATION and words & WATER):
             continue
         if words & _VEGETATION and infrared and "B04" in at and mean[at[infrared]] < mean[at["B04"]]:
             found.append(
                 f"The class {name} is darker in {infrared} than in B04: check the declared order of the bands."
             )
-        if words & _WATER and {"B02", "B12"} <= at.keys() and mean[at["B12"]] > mean[at["B02"]]:
+        if words & WATER and {"B02", "B12"} <= at.keys() and mean[at["B12"]] > mean[at["B02"]]:
             found.append(f"The class {name} is brighter in B12 than in B02: check the declared order of the bands.")
     return found

@@ -23,7 +23,8 @@ from specdm.settings import SceneSettings
 from specdm.sources import blocks as blocking
 from specdm.sources.blocks import NONE, Ground
 from specdm.sources.plausibility import BandStatistics, strange_classes, strange_order
-from specdm.sources.scene_bands import SceneBands, label_set, scene_bands
+from specdm.sources.scene_bands import SceneBands, scene_bands
+from specdm.sources.scene_classes import label_set
 from specdm.sources.scene_files import expand
 from specdm.sources.scene_report import SceneCounts, SceneReport
 from specdm.sources.scene_scan import OpenScene, Scan, bytes_a_column, chunks, one_ahead, scan_scenes

@@ -1,4 +1,4 @@
-"""What the bands and classes of the user's own scenes are, from the settings and the first file."""
+"""What the bands of the user's own scenes are, from the settings and their files."""
 
 from __future__ import annotations
 
@@ -11,33 +11,12 @@ import numpy as np
 
 from specdm import bands as tables
 from specdm.errors import UserError
-from specdm.labels import LabelClass, LabelSet
 from specdm.rasters import WindowedRaster, read_bands
-from specdm.settings import ImageFile, SceneClass, SceneSettings, WavelengthRange
+from specdm.settings import ImageFile, SceneSettings, WavelengthRange
 from specdm.sources.arrays import ARRAYS, read_array
 
 FROM_FILE = "file"
 SENTINEL2, UNKNOWN_SENSOR = "Sentinel-2 MSI", "unnamed sensor"
-# Distinct on screen and in print, also for the colour-blind in their first eight (Okabe and Ito).
-PALETTE = (
-    (230, 159, 0), (204, 121, 167), (86, 180, 233), (0, 158, 115), (213, 94, 0), (240, 228, 66), (0, 114, 178),
-    (110, 110, 110), (140, 86, 75), (148, 103, 189), (44, 90, 40), (188, 189, 34), (127, 0, 85), (23, 190, 207),
-    (255, 187, 120), (197, 176, 213), (60, 60, 150), (152, 223, 138), (255, 152, 150), (199, 199, 199),
-)  # fmt: skip
-
-# What a map reader expects; words of class names, each colour for the first class that asks for it.
-_NATURAL = {
-    (50, 110, 220): {"water", "sea", "ocean", "lake", "lakes", "river", "rivers"},
-    (30, 120, 40): {"forest", "forests", "tree", "trees", "wood", "woods", "woodland"},
-    (170, 220, 90): {"grass", "grassland", "meadow", "meadows", "pasture", "pastures"},
-    (130, 170, 80): {"shrub", "shrubs", "shrubland", "scrub"},
-    (255, 235, 150): {"crop", "crops", "cropland", "arable", "cultivated", "field", "fields"},
-    (190, 140, 80): {"soil", "bare", "sand", "rock"},
-    (225, 40, 60): {"urban", "town", "city", "built", "building", "buildings", "artificial", "settlement"},
-    (150, 130, 220): {"wetland", "wetlands"},
-    (225, 240, 250): {"snow", "ice"},
-}
-_DENIED = {"no", "not", "non", "without"}
 
 
 @dataclass(frozen=True)
@@ -170,29 +149,3 @@ def _count(image: ImageFile) -> int:
         return len(read_array(path, ("band", "row", "col"), **layout))
     with WindowedRaster(path) as raster:
         return raster.count
-
-
-def label_set(name: str, classes: Sequence[SceneClass]) -> LabelSet:
-    """The classes of the settings with ids in their order.
-
-    Those without a colour get that of what they are called (water is blue), or one of the palette.
-
-    Raises:
-        UserError: for more than 255 classes.
-    """
-    if len(classes) > 255:
-        raise UserError(f"{len(classes)} classes do not fit into masks of 255: merge some.")
-    used = {c.colour for c in classes}
-    found = []
-    for i, c in enumerate(classes):
-        wished = [_natural_colour(c.name), *PALETTE]
-        free = [colour for colour in wished if colour and colour not in used]
-        colour = c.colour or (free[0] if free else PALETTE[i % len(PALETTE)])
-        used.add(colour)
-        found.append(LabelClass(i, c.name, colour, c.codes))
-    return LabelSet(name, tuple(found))
-
-
-def _natural_colour(name: str) -> tuple[int, int, int] | None:
-    words = set(re.findall(r"[a-z]+", name.lower()))
-    return next((c for c, known in _NATURAL.items() if words & known and not words & _DENIED), None)

@@ -6,8 +6,8 @@ import rasterio
 
 from specdm import config
 from specdm.errors import UserError
-from specdm.settings import ImageFile, SceneClass, SceneSettings
-from specdm.sources.scene_bands import PALETTE, label_set, runs, scene_bands
+from specdm.settings import ImageFile, SceneSettings
+from specdm.sources.scene_bands import runs, scene_bands
 
 LEAST = {
     "scenes": [{"images": "a.tif", "labels": "b.tif"}],
@@ -126,22 +126,3 @@ def test_bands_that_do_not_fit_are_told(changed, words):
     with pytest.raises(UserError) as caught:
         _bands(**changed)
     assert str(caught.value).startswith(words)
-
-
-def test_classes_get_ids_in_order_and_colours_where_none_is_given():
-    settings = config.parse_section(SceneSettings, LEAST | {"bands": ["a"]})
-    labels = label_set("mine", settings.classes)
-    assert [(c.id, c.name, c.raw_codes) for c in labels.classes] == [(0, "x", (1,)), (1, "y", (2,))]
-    assert [c.colour for c in labels.classes] == [PALETTE[0], (9, 8, 7)]
-    assert len(set(PALETTE)) == len(PALETTE)
-
-
-def test_classes_look_like_what_they_are_called_and_never_alike():
-    names = ["Water body", "no water", "pine forest", "old forest", "x", "sea", *(f"class {i}" for i in range(40))]
-    labels = label_set("mine", [SceneClass(name=name) for name in names])
-    colours = [c.colour for c in labels.classes]
-    assert colours[0] == (50, 110, 220) and colours[2] == (30, 120, 40)
-    assert [colours[i] for i in (1, 3, 4, 5)] == list(PALETTE[:4])
-    assert len(set(colours[:22])) == 22  # as many as there are: two natural ones and the palette
-    taken = label_set("mine", [SceneClass(name="water"), SceneClass(name="b", colour=(50, 110, 220))])
-    assert taken.classes[0].colour == PALETTE[0]

@@ -9,7 +9,7 @@ from scipy import io, ndimage
 from specdm.patches import SPLITS, open_patches
 from specdm.rasters import Grid
 from specdm.settings import LabelFile, SceneClass
-from specdm.sources.scene_bands import label_set
+from specdm.sources.scene_classes import label_set
 from specdm.sources.scene_labels import SceneLabels
 
 
