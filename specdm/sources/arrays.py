@@ -6,6 +6,7 @@ What their dimensions mean must be said by the user; whatever does not fit is an
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def read_array(
     if not path.is_file():
         raise UserError(f"{path} does not exist: check the folder and the file name.")
     if path.suffix.lower() == ".mat":
-        array, where, held = _read_mat(path, variable)
+        array, where, held = _read_mat(path, path.stat().st_mtime_ns, variable)
     elif path.suffix.lower() == ".npy":
         if variable is not None:
             raise UserError(f"{path} holds one array without a name: leave out variable {variable!r}.")
@@ -138,8 +139,12 @@ def _read_npy(path: Path) -> np.ndarray:
     return array.view(np.uint8) if array.dtype == bool else array
 
 
-def _read_mat(path: Path, variable: str | None) -> tuple[np.ndarray, str, str]:
-    """An array, how to name it in errors, and the rest of a sentence that lists what the file holds."""
+@functools.lru_cache(maxsize=2)  # image and labels of one file, which are opened once to look and once to cut
+def _read_mat(path: Path, saved: int, variable: str | None) -> tuple[np.ndarray, str, str]:
+    """An array, how to name it in errors, and the rest of a sentence that lists what the file holds.
+
+    `saved` is the time of the file's last change: a file that was mended is read anew.
+    """
     import h5py
 
     with _reading(path):
@@ -162,7 +167,9 @@ def _read_mat(path: Path, variable: str | None) -> tuple[np.ndarray, str, str]:
     # MATLAB packs numbers into smaller types where it can; their own type does not depend on the values.
     real = isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
     _check_numbers(where, one.shape, f"sparse or complex {one.type}", real)
-    return array.astype(_TYPES[one.type], copy=False), where, held
+    array = array.astype(_TYPES[one.type], copy=False)
+    array.setflags(write=False)
+    return array, where, held
 
 
 def _list_mat5(path: Path) -> list[_Variable]:

@@ -1,5 +1,6 @@
 """Array files: both MATLAB formats and .npy give the same array; whatever does not fit is one sentence."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from scipy import io, sparse
 
 from specdm.errors import UserError
+from specdm.sources import arrays
 from specdm.sources.arrays import read_array
 
 IMAGE, CODES, SHARES = ("band", "row", "col"), ("row", "col"), ("class", "row", "col")
@@ -277,6 +279,29 @@ def test_an_array_that_does_not_fit_into_memory(write, monkeypatch):
     monkeypatch.setattr("specdm.sources.arrays._read_mat5", full)
     monkeypatch.setattr("specdm.sources.arrays._read_hdf5", full)
     assert "memory" in refusal(path, CODES)
+
+
+@pytest.mark.parametrize("reader", ["_read_mat5", "_read_hdf5"])
+def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch, reader):
+    path = tmp_path / "a.mat"
+
+    def save(array):
+        if reader == "_read_mat5":
+            io.savemat(path, {"a": array})
+        else:
+            with h5py.File(path, "w", userblock_size=512) as file:
+                file.create_dataset("a", data=array.T).attrs["MATLAB_class"] = np.bytes_("double")
+
+    read, original = [], getattr(arrays, reader)
+    monkeypatch.setattr(arrays, reader, lambda *a: read.append(a) or original(*a))
+    save(numbered(3, 4).astype(float))
+    first = read_array(path, CODES)
+    assert read_array(path, CODES) is first or np.shares_memory(read_array(path, CODES), first)
+    assert len(read) == 1 and not first.flags.writeable
+    save(numbered(3, 4) + 1.0)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))  # clocks of file systems may be coarse
+    np.testing.assert_array_equal(read_array(path, CODES), first + 1)
+    assert len(read) == 2
 
 
 def test_samson_is_aligned_with_its_abundances(real_data):

@@ -31,12 +31,16 @@ def random_windows(rng: np.random.Generator, n: int, places: int) -> tuple[np.nd
     return rng.integers(0, places, n), np.hstack([corner, corner + size]).astype(float)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_touched_and_near_blocks_are_those_found_one_by_one(seed):
+def random_case(seed: int, n: int) -> tuple[Blocks, np.ndarray, np.ndarray, np.ndarray]:
+    """Blocks of four places, the place of n windows, the windows, and the number of each place's first block."""
     rng = np.random.default_rng(seed)
     found = random_blocks(rng, 4)
-    place, windows = random_windows(rng, 80, 4)
-    first = np.cumsum([0, *(len(bounds(found, p)) for p in range(4))])
+    return found, *random_windows(rng, n, 4), np.cumsum([0, *(len(bounds(found, p)) for p in range(4))])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_touched_and_near_blocks_are_those_found_one_by_one(seed):
+    found, place, windows, first = random_case(seed, 80)
     assert len(found) == first[-1]
     for margin in (0, 1, 7.5):
         expected = np.zeros((80, len(found)), int)
@@ -50,10 +54,7 @@ def test_touched_and_near_blocks_are_those_found_one_by_one(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_containing_block_holds_the_centre(seed):
-    rng = np.random.default_rng(seed)
-    found = random_blocks(rng, 4)
-    place, windows = random_windows(rng, 200, 4)
-    first = np.cumsum([0, *(len(bounds(found, p)) for p in range(4))])
+    found, place, windows, first = random_case(seed, 200)
     names = set()
     for block, p, (top, left, bottom, right) in zip(found.containing(place, windows), place, windows, strict=True):
         t, le, b, r = bounds(found, p)[block - first[p]]
