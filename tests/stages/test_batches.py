@@ -5,7 +5,7 @@ import torch
 from specdm.errors import UserError
 from specdm.labels import OSCD, SEGMUNICH
 from specdm.nn.views import view
-from specdm.patches import Normaliser, PatchRecord, PatchWriter, open_patches
+from specdm.patches import Normaliser, PatchMeta, PatchRecord, PatchWriter, open_patches
 from specdm.stages.batches import Mixture
 
 CPU = torch.device("cpu")
@@ -44,6 +44,22 @@ def test_image_mask_and_validity_turn_together(tmp_path, pair):
     for k in range(8):
         for name in ("images", "masks", "valid"):
             torch.testing.assert_close(getattr(turned, name)[k], view(getattr(straight, name)[k], k), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("nodata", [0, -32768])
+def test_pixels_without_data_look_like_the_mean_of_every_band(tmp_path, pair, nodata):
+    described = {key: getattr(pair[0].meta, key) for key in pair[0].meta.__dataclass_fields__}
+    images = np.full((1, 2, 4, 32, 32), 5000, np.int16)
+    images[0, 1, :, :3, :5] = nodata
+    images[0, 0, 1, 7, 7] = nodata  # in one band only: data
+    meta = PatchMeta(**described | {"nodata": nodata})
+    with PatchWriter(tmp_path / "z", meta, (2, 4, 32, 32), "int16") as writer:
+        writer.append(images, np.zeros((1, 32, 32), np.uint8), [PatchRecord("a", "train", "a", "a")])
+    mixture = Mixture([(open_patches(tmp_path / "z"), np.array([0]))])
+    batch = mixture.batch(np.array([0]), Normaliser((0.1,) * 4, (0.5,) * 4), CPU)
+    assert (batch.images[0, 1, :, :3, :5] == 0).all() and not batch.valid[0, 1, :3, :5].any()
+    assert batch.images[0, 0, 1, 7, 7] != 0 and batch.valid.sum() == 2 * 32 * 32 - 15
+    np.testing.assert_allclose(batch.images[0, 1, :, 3:], (5000 * 1e-4 - 0.1 - 0.1) / 0.5, rtol=1e-5)
 
 
 def test_a_training_step_has_the_same_batch_whatever_came_before(pair):

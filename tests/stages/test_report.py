@@ -1,7 +1,11 @@
+import dataclasses
 import re
 
 import pandas as pd
 import pytest
+
+from specdm.patches import open_patches
+from specdm.stages.report import _bands
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +57,13 @@ def test_the_change_network_has_its_class_score(page):
     text, downstream, _ = page
     change = downstream.set_index("network").loc["changeformer-v3"]
     assert f">{change['iou_change_mean']:.3f}<" in text
+
+
+def test_very_many_bands_are_counted_not_listed(change_patches):
+    meta = open_patches(change_patches).meta
+    assert _bands(meta) == "bands B02, B03, B04, B8A"
+    many = dataclasses.replace(meta, bands=tuple(f"<{i}>" for i in range(156)))
+    assert _bands(many) == "156 bands"
+    many = dataclasses.replace(many, wavelengths_nm=tuple(range(401, 557)))
+    assert _bands(many) == "156 bands from 401 to 556 nm"
+    assert _bands(dataclasses.replace(meta, bands=("a<b",) * 4)).startswith("bands a&lt;b")
