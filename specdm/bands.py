@@ -115,7 +115,7 @@ def colour(name: str) -> str | None:
 
 def _first(have: Sequence[str], wanted: str) -> int:
     """Position of the band that shows a colour, of several the one that stands first in COLOURS."""
-    known = {name.lower(): i for i, name in reversed(list(enumerate(have)))}
+    known = {name.lower(): i for i, name in enumerate(have)}
     return next(known[name.lower()] for name in COLOURS[wanted] if name.lower() in known)
 
 
