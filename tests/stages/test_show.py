@@ -32,6 +32,15 @@ def _tiles(patches, positions=None, thin=1, enlarge=1):
     return contact_sheet._tiles(patches, positions, figures.composites(patches.meta), thin, enlarge)
 
 
+def test_no_patch_is_chosen_twice_where_each_holds_all_classes(tmp_path):
+    images, masks = _random(6)
+    masks[:, :3, 0] = 0, 1, 2
+    patches = _write(tmp_path / "set", images, masks)
+    for seed in range(20):
+        chosen = choose(patches, patches.ids("train"), 4, seed)
+        assert len(set(chosen.tolist())) == len(chosen) == 4
+
+
 def test_every_class_is_shown_however_rare(tmp_path):
     images, _ = _random(60)
     masks = np.zeros((60, 16, 16), np.uint8)
