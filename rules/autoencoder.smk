@@ -1,10 +1,48 @@
 """First stage: the autoencoder and the latents it gives."""
 
 
+def subset_options(wildcards):
+    """Options that show a generator only the labelled patches of the downstream networks, if it is to see no others."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    if dataset.generator_data == "full":
+        return ""
+    return f"--n-real {dataset.n_real} --subset-seed {CONFIG.seed} "
+
+
+def initial_folder(wildcards, part):
+    """The trained model that a generator's training starts from, if any."""
+    start = CONFIG.datasets[wildcards.dataset].init_from
+    if start in CONFIG.datasets:
+        return f"{RESULTS}/models/{start}/{wildcards.method}/{part}"
+    return f"{start}/{part}" if start else ""
+
+
+def initial_options(wildcards, part):
+    folder = initial_folder(wildcards, part)
+    return f"--init-from {folder}" if folder else ""
+
+
+def initial_files(part):
+    """An input function: the files of the model that the training of a part starts from."""
+
+    def files(wildcards):
+        folder = initial_folder(wildcards, part)
+        return [f"{folder}/{name}" for name in MODEL_FILES[:2]] if folder else []
+
+    return files
+
+
+def view_options(diffusion):
+    return f"--augment {diffusion.augment}" + (
+        " --swap-dates" if diffusion.swap_dates else ""
+    )
+
+
 rule train_autoencoder:
     """Train the two-stream (or single-stream) autoencoder of a method on a data set."""
     input:
         rules.prepare.output,
+        initial_files("autoencoder"),
     output:
         multiext(f"{RESULTS}/models/{{dataset}}/{{method}}/autoencoder/", *MODEL_FILES),
     log:
@@ -24,13 +62,16 @@ rule train_autoencoder:
         out=f"{RESULTS}/models/{{dataset}}/{{method}}/autoencoder",
         state=f"{RESULTS}/state/train_autoencoder/{{dataset}}-{{method}}",
         settings=trained_part("autoencoder"),
+        more=lambda wc: subset_options(wc) + initial_options(wc, "autoencoder"),
+        pictures=f"{RESULTS}/figures/{{dataset}}/{{method}}/training",
         seed=CONFIG.seed,
         version=stage_version("train_autoencoder"),
     message:
         "Training the autoencoder of {wildcards.method} on {wildcards.dataset}"
     shell:
-        "exec python -m specdm train-autoencoder --patches {params.patches} --out {params.out} --state {params.state}"
-        " --settings {params.settings:q} --seed {params.seed}"
+        EXEC
+        + " train-autoencoder --patches {params.patches} --out {params.out} --state {params.state}"
+        " --settings {params.settings:q} --seed {params.seed} {params.more} --pictures {params.pictures}"
         " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"
 
 
@@ -44,6 +85,8 @@ rule encode:
             f"{RESULTS}/latents/{{dataset}}/{{method}}/",
             "mean.npy",
             "std.npy",
+            "fractions.npy",
+            "ids.json",
             "meta.json",
         ),
     log:
@@ -62,10 +105,10 @@ rule encode:
         patches=rules.prepare.params.out,
         autoencoder=rules.train_autoencoder.params.out,
         out=f"{RESULTS}/latents/{{dataset}}/{{method}}",
-        augment=lambda wc: method_of(wc.dataset, wc.method).diffusion.augment,
+        views=lambda wc: view_options(method_of(wc.dataset, wc.method).diffusion),
         version=stage_version("encode"),
     message:
         "Encoding {wildcards.dataset} with the autoencoder of {wildcards.method}"
     shell:
         "exec python -m specdm encode --patches {params.patches} --autoencoder {params.autoencoder} --out {params.out}"
-        " --augment {params.augment} > {log} 2>&1"
+        " {params.views} > {log} 2>&1"

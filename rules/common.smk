@@ -19,6 +19,11 @@ RESULTS = CONFIG.results
 LONGEST_ARGUMENT = 120_000  # characters; Linux takes 131 071
 PATCH_FILES = ("images.npy", "masks.npy", "index.parquet", "meta.json")
 MODEL_FILES = ("weights.safetensors", "config.json", "history.csv")
+# One process on one GPU; on more of them, by --set-resources train_diffusion:gpu=4, one process each.
+EXEC = (
+    "launch='python -m specdm'; [ {resources.gpu} -le 1 ] || launch='python -m torch.distributed.run --standalone"
+    " --nproc-per-node {resources.gpu} -m specdm'; exec $launch"
+)
 
 
 def names(values):

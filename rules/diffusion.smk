@@ -5,8 +5,14 @@ rule train_diffusion:
     """Train the denoiser of a method on the joint latents of image and mask."""
     input:
         rules.encode.output,
+        rules.train_autoencoder.output,
+        initial_files("denoiser"),
     output:
-        multiext(f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser/", *MODEL_FILES),
+        multiext(
+            f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser/",
+            *MODEL_FILES,
+            "fractions.npy",
+        ),
     log:
         f"{RESULTS}/logs/train_diffusion/{{dataset}}-{{method}}.log",
     benchmark:
@@ -24,11 +30,16 @@ rule train_diffusion:
         out=f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser",
         state=f"{RESULTS}/state/train_diffusion/{{dataset}}-{{method}}",
         settings=trained_part("diffusion"),
+        autoencoder=rules.train_autoencoder.params.out,
+        more=lambda wc: initial_options(wc, "denoiser"),
+        pictures=rules.train_autoencoder.params.pictures,
         seed=CONFIG.seed,
         version=stage_version("train_diffusion"),
     message:
         "Training the denoiser of {wildcards.method} on {wildcards.dataset}"
     shell:
-        "exec python -m specdm train-diffusion --latents {params.latents} --out {params.out} --state {params.state}"
-        " --settings {params.settings:q} --seed {params.seed}"
+        EXEC
+        + " train-diffusion --latents {params.latents} --out {params.out} --state {params.state}"
+        " --settings {params.settings:q} --seed {params.seed} {params.more}"
+        " --autoencoder {params.autoencoder} --pictures {params.pictures}"
         " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"

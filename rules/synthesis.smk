@@ -7,7 +7,9 @@ rule sample:
         rules.train_autoencoder.output,
         rules.train_diffusion.output,
     output:
-        multiext(f"{RESULTS}/samples/{{dataset}}/{{method}}/", *PATCH_FILES),
+        multiext(
+            f"{RESULTS}/samples/{{dataset}}/{{method}}/", *PATCH_FILES, "asked.npy"
+        ),
     log:
         f"{RESULTS}/logs/sample/{{dataset}}-{{method}}.log",
     benchmark:

@@ -11,6 +11,21 @@ from typing import Annotated
 
 import typer
 
+from specdm.arguments import (
+    InitFrom,
+    MaxMinutes,
+    Out,
+    Patches,
+    Pictures,
+    ResumeOnly,
+    Seed,
+    Settings,
+    State,
+    chosen,
+    read_fractions,
+    read_section,
+    read_shard,
+)
 from specdm.errors import TrainingPaused, UserError
 from specdm.progress import duration
 
@@ -27,16 +42,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Patches = Annotated[Path, typer.Option(help="folder of the patch set")]
-Out = Annotated[Path, typer.Option(help="what to write, complete or not at all")]
-State = Annotated[Path, typer.Option(help="folder of the resumable state, outside the outputs")]
-Settings = Annotated[
-    str, typer.Option(help="settings as JSON text or as a .json or .yaml file; missing keys: defaults")
-]
-Seed = Annotated[int, typer.Option(help="seed of all randomness")]
-MaxMinutes = Annotated[float, typer.Option(help="pause after this time with exit status 75; 0 = never")]
-ResumeOnly = Annotated[bool, typer.Option("--resume-only", help="refuse a state of other settings")]
 
 
 def _verb(overview: str) -> Callable:
@@ -57,30 +62,6 @@ def _verb(overview: str) -> Callable:
     return register
 
 
-def _section(section, text: str):
-    """Read --settings as a section of the configuration."""
-    import yaml
-
-    from specdm import config
-
-    if not text.lstrip().startswith("{"):
-        path = Path(text)
-        if not path.is_file():
-            raise UserError(f"--settings: {text} is neither JSON text nor a file: give one of them.")
-        text = path.read_text()
-    try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"--settings cannot be read: {str(error).splitlines()[0]}.") from error
-    return config.parse_section(section, data)
-
-
-def _chosen(option: str, value: str, table: dict):
-    if value not in table:
-        raise UserError(f"{option}: there is no {value!r}, choose one of {', '.join(table)}.")
-    return table[value]
-
-
 @_verb("nothing -> raw files of an invented landscape")
 def simulate(
     source: Annotated[str, typer.Option(help="layout of the files: segmunich or oscd")],
@@ -92,8 +73,8 @@ def simulate(
     from specdm.settings import SimulatedOscd, SimulatedSegMunich
     from specdm.stages.prepare import simulate_raw
 
-    section = _chosen("--source", source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
-    simulate_raw(out, _section(section, settings), seed)
+    section = chosen("--source", source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
+    simulate_raw(out, read_section(section, settings), seed)
     return f"{sum(path.is_file() for path in out.rglob('*'))} files like those of {source} in {out}"
 
 
@@ -129,8 +110,8 @@ def prepare(
     from specdm.stages.info import sizes
 
     readers = {"segmunich": SegMunichSettings, "oscd": OscdSettings, "scene": SceneSettings}
-    section = _chosen("--source", source, readers)
-    print("\n".join(stage.prepare(name, raw, out, _section(section, settings), seed)))
+    section = chosen("--source", source, readers)
+    print("\n".join(stage.prepare(name, raw, out, read_section(section, settings), seed)))
     return f"{sizes(open_patches(out))} in {out}"
 
 
@@ -157,7 +138,7 @@ def show(
     from specdm.patches import SPLITS
     from specdm.stages.show import show as stage
 
-    _chosen("--split", split, dict.fromkeys(SPLITS))
+    chosen("--split", split, dict.fromkeys(SPLITS))
     return stage(patches, out, n, split, seed)
 
 
@@ -170,12 +151,17 @@ def train_autoencoder(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
+    n_real: Annotated[int, typer.Option(help="see only so many labelled patches; 0 = all of the split")] = 0,
+    subset_seed: Annotated[int, typer.Option(help="seed of their choice, as for train-downstream")] = 0,
+    init_from: InitFrom = None,
+    pictures: Pictures = None,
 ) -> str:
     """Train the two-stream (or single-stream) autoencoder."""
     from specdm.settings import AutoencoderSettings
     from specdm.stages.train_autoencoder import train_autoencoder as stage
 
-    return stage(patches, out, state, _section(AutoencoderSettings, settings), seed, max_minutes, resume_only)
+    section, subset = read_section(AutoencoderSettings, settings), (n_real, subset_seed) if n_real else None
+    return stage(patches, out, state, section, seed, max_minutes, resume_only, subset, init_from, pictures)
 
 
 @_verb("patch set, autoencoder -> latents")
@@ -184,13 +170,14 @@ def encode(
     autoencoder: Annotated[Path, typer.Option(help="folder of the trained autoencoder")],
     out: Out,
     augment: Annotated[str, typer.Option(help="views to encode: d4, flips or none")] = "d4",
+    swap_dates: Annotated[bool, typer.Option("--swap-dates", help="also encode two dates in the other order")] = False,
 ) -> str:
     """Encode the training and validation patches once, in all views."""
     from specdm.nn.views import VIEWS
     from specdm.stages.encode import encode as stage
 
-    _chosen("--augment", augment, VIEWS)
-    return stage(patches, autoencoder, out, augment)
+    chosen("--augment", augment, VIEWS)
+    return stage(patches, autoencoder, out, augment, swap_dates)
 
 
 @_verb("latents -> denoiser")
@@ -202,12 +189,16 @@ def train_diffusion(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
+    init_from: InitFrom = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="the one that encoded: decodes the pictures")] = None,
+    pictures: Pictures = None,
 ) -> str:
     """Train the denoiser on the joint latents of image and mask."""
     from specdm.settings import DiffusionSettings
     from specdm.stages.train_diffusion import train_diffusion as stage
 
-    return stage(latents, out, state, _section(DiffusionSettings, settings), seed, max_minutes, resume_only)
+    section = read_section(DiffusionSettings, settings)
+    return stage(latents, out, state, section, seed, max_minutes, resume_only, init_from, autoencoder, pictures)
 
 
 @_verb("autoencoder, denoiser -> synthetic patch set")
@@ -219,12 +210,20 @@ def sample(
     name: Annotated[str, typer.Option(help="name of the synthetic set")] = "synthetic",
     settings: Settings = "{}",
     seed: Seed = 0,
+    want: Annotated[list[str], typer.Option(help="class=fraction to ask for, for example wetland=0.3")] = [],  # noqa: B006
+    guidance: Annotated[float | None, typer.Option(help="above 1: exaggerate what is asked for", min=0)] = None,
+    shard: Annotated[str | None, typer.Option(help="k/m: draw the k-th of m shares and write no set yet")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="write the set from the shards that were drawn")] = False,
 ) -> str:
-    """Draw a synthetic patch set."""
+    """Draw a synthetic patch set; resumes, or runs as shards (--shard 1/4 ... 4/4, then --merge)."""
     from specdm.settings import SamplingSettings
     from specdm.stages.sample import sample as stage
 
-    return stage(model, out, state, n, _section(SamplingSettings, settings), seed, name)
+    section = read_section(SamplingSettings, settings)
+    section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
+    if guidance is not None:
+        section = section.model_copy(update={"guidance": guidance})
+    return stage(model, out, state, n, section, seed, name, read_shard(shard), merge)
 
 
 @_verb("patch set -> judge of synthetic patches")
@@ -241,7 +240,7 @@ def train_teacher(
     from specdm.settings import TeacherSettings
     from specdm.stages.train_teacher import train_teacher as stage
 
-    return stage(patches, out, state, _section(TeacherSettings, settings), seed, max_minutes, resume_only)
+    return stage(patches, out, state, read_section(TeacherSettings, settings), seed, max_minutes, resume_only)
 
 
 @_verb("real and synthetic patch set, judge -> metrics, pictures")
@@ -262,7 +261,7 @@ def evaluate(
     from specdm.settings import EvaluationSettings
     from specdm.stages.evaluate import evaluate as stage
 
-    section = _section(EvaluationSettings, settings)
+    section = read_section(EvaluationSettings, settings)
     return stage(patches, samples, autoencoder, teacher, out, picture, spectra_picture, dataset, method, section, seed)
 
 
@@ -295,9 +294,9 @@ def train_downstream(
         dataset,
         network,
         regime_name,
-        _section(Regime, regime),
+        read_section(Regime, regime),
         n_real,
-        _section(DownstreamSettings, settings),
+        read_section(DownstreamSettings, settings),
         seed,
         subset_seed,
         max_minutes,

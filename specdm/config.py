@@ -116,8 +116,9 @@ def _check_sizes(dataset: str, method: str, patch_px: int, settings: MethodSetti
             f"{factor * halvings}"
         )
     unet = settings.diffusion.unet
-    for level, channels in enumerate(unet.width * m for m in unet.multipliers):
-        if patch_px // factor // 2**level <= unet.attention_max_size and channels % unet.head_dim:
+    attention = unet.attention_levels(patch_px // factor)
+    for attends, channels in zip(attention, (unet.width * m for m in unet.multipliers), strict=True):
+        if attends and channels % unet.head_dim:
             raise ValueError(
                 f"methods.{method}.diffusion.unet.head_dim: {unet.head_dim} does not divide the {channels} channels of "
                 f"a level with attention (data set {dataset}): choose one that divides width times the multipliers"

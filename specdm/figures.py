@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,42 +103,83 @@ def to_rgb(refl: np.ndarray, channels: list[int], limits: np.ndarray, valid: np.
     return (255 * scaled**0.8).astype(np.uint8)
 
 
-def pairs(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray, path: Path) -> None:
-    """Draw real pairs (left block) beside synthetic ones (right block): per row true colour, false colour and mask.
+@dataclass(frozen=True)
+class Block:
+    """Some patches under one title: refl (n,T,C,H,W), masks (n,H,W) ids, valid (n,T,H,W) bool or None for all."""
 
-    With two dates both composites show both dates. The stretch is measured on the real patches and used for both.
+    title: str
+    refl: np.ndarray
+    masks: np.ndarray
+    valid: np.ndarray | None = None
+
+
+def pairs(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray, path: Path) -> None:
+    """Draw real pairs (left block) beside synthetic ones (right block), see `blocks`."""
+    shown = [
+        Block(title, data.reflectance(positions), data.masks[positions], data.valid(positions))
+        for title, data, positions in (
+            ("real", patches, real),
+            (f"synthetic: {samples.meta.name}", samples, drawn),
+        )
+    ]
+    blocks(shown, patches.meta, path)
+
+
+def blocks(shown: Sequence[Block], meta: PatchMeta, path: Path) -> None:
+    """Draw blocks of patches side by side, a legend of the classes below: per row true colour, false colour and mask.
+
+    With two dates both composites show both dates. The stretch is measured on the first block and used for all.
     Pixels without data are black, pixels without a label grey.
     """
     from PIL import Image, ImageDraw
 
-    shown = composites(patches.meta)
-    refl, valid = patches.reflectance(real), patches.valid(real)
-    limits = [stretch_limits(refl, c.channels, valid) for c in shown]
-    colours = palette(patches.meta.labels)
-    blocks = []
-    for data, positions in ((patches, real), (samples, drawn)):
+    kinds, colours = composites(meta), palette(meta.labels)
+    limits = [stretch_limits(shown[0].refl, c.channels, shown[0].valid) for c in kinds]
+    columns = []
+    for block in shown:
+        valid = block.valid if block.valid is not None else np.ones_like(block.refl[:, :, 0], bool)
         rows = []
-        for image, seen, mask in zip(
-            data.reflectance(positions), data.valid(positions), data.masks[positions], strict=True
-        ):
+        for image, seen, mask in zip(block.refl, valid, block.masks, strict=True):
             tiles = [
                 to_rgb(date, c.channels, stretch, ok)
-                for c, stretch in zip(shown, limits, strict=True)
+                for c, stretch in zip(kinds, limits, strict=True)
                 for date, ok in zip(image, seen, strict=True)
             ]
             rows.append(_join([*tiles, colours[mask]], axis=1))
-        blocks.append(_join(rows, axis=0))
+        columns.append(_join(rows, axis=0))
     sheet = np.pad(
-        _join(blocks, axis=1, gap=4 * GAP), ((28 // SCALE + GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255
+        _join(columns, axis=1, gap=4 * GAP), ((28 // SCALE + GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255
     )
     scale = max(1, min(SCALE, 2400 // sheet.shape[1]))
-    picture = Image.fromarray(np.repeat(np.repeat(sheet, scale, 0), scale, 1))
-    draw = ImageDraw.Draw(picture)
-    columns = " | ".join([c.title for c in shown] + ["mask"])
-    for text, left in (("real", GAP), (f"synthetic: {samples.meta.name}", GAP + blocks[0].shape[1] + 4 * GAP)):
-        draw.text((left * scale, 2), f"{text}\n{columns}", fill=(0, 0, 0))
+    sheet = np.repeat(np.repeat(sheet, scale, 0), scale, 1)
+    legend = _legend(meta.labels, sheet.shape[1], GAP * scale)
+    picture = Image.fromarray(np.concatenate([sheet, legend]))
+    draw, left = ImageDraw.Draw(picture), GAP
+    heading = " | ".join([c.title for c in kinds] + ["mask"])
+    for block, column in zip(shown, columns, strict=True):
+        draw.text((left * scale, 2), f"{block.title}\n{heading}", fill=(0, 0, 0))
+        left += column.shape[1] + 4 * GAP
     with files.new_file(path) as temporary:
         picture.save(temporary, format="PNG")
+
+
+def _legend(labels: LabelSet, width: int, left: int) -> np.ndarray:
+    """Swatches and names of the classes in as many lines as they need, (h, width, 3)."""
+    from PIL import Image, ImageDraw
+
+    places, x, y = [], left, 0
+    for c in labels.classes:
+        needed = 22 + 7 * len(c.name) + 14
+        if x > left and x + needed > width:
+            x, y = left, y + 16
+        places.append((x, y))
+        x += needed
+    picture = Image.new("RGB", (width, y + 20), "white")
+    draw = ImageDraw.Draw(picture)
+    for c, (x, y) in zip(labels.classes, places, strict=True):
+        draw.rectangle((x, y + 1, x + 16, y + 12), fill=c.colour, outline=(120, 120, 120))
+        draw.text((x + 22, y), c.name, fill="black")
+    return np.asarray(picture)
 
 
 def class_spectra(real: np.ndarray, synthetic: np.ndarray, meta: PatchMeta, path: Path) -> None:

@@ -1,55 +1,36 @@
 """A trained generator as one object: load it, sample from it.
 
+    from specdm import SpecDM
     model = SpecDM.from_pretrained("results/models/segmunich/specdm")
-    samples = model.sample(16, seed=0)
+    samples = model.sample(16, seed=0, want={"Wetland": 0.3})
+    samples.images[0, 0, samples.bands.index("B04")]    # reflectance
 
 A model folder holds autoencoder/ and denoiser/, each of them weights.safetensors and a config.json that is enough to
-use the weights: architecture, bands, scale, normaliser, label set, schedule, seed and commit.
+use the weights: architecture, bands, scale, normaliser, label set, schedule, seed and commit; denoiser/ also holds
+fractions.npy, the class fractions of the training patches.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from specdm import files
 from specdm.errors import UserError
 from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder
+from specdm.nn.conditions import ask, encode_condition
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
-from specdm.nn.diffusion import NoiseSchedule, sample_latents, sample_noise
-from specdm.patches import Normaliser, PatchMeta, to_dn
+from specdm.nn.diffusion import NoiseSchedule, guided, sample_latents, sample_noise
+from specdm.patches import Normaliser, PatchMeta
+from specdm.randomness import numpy_generator
+from specdm.weights import FILES, load_weights
 
-
-def save_weights(folder: Path, weights: dict[str, torch.Tensor], config: dict, write_more: Callable) -> None:
-    """Write a model folder: weights, config.json, and what write_more(temporary folder) adds; complete or absent."""
-    with files.new_folder(folder, last="config.json") as temporary:
-        save_file(weights, temporary / "weights.safetensors")
-        write_more(temporary)
-        (temporary / "config.json").write_text(files.to_json(config))
-
-
-def load_weights(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """Weights and config of a model folder.
-
-    Raises:
-        UserError: when the folder is missing, incomplete or holds another kind of model.
-    """
-    folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        weights = load_file(folder / "weights.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{folder} is not a complete model folder: train it anew.") from error
-    if config["kind"] != kind:
-        raise UserError(f"{folder} holds a model of the kind {config['kind']}, not {kind}: give another folder.")
-    return weights, config
+PARTS = {"autoencoder": FILES, "denoiser": (*FILES, "fractions.npy")}
 
 
 @dataclass(frozen=True)
@@ -79,20 +60,58 @@ class TrainedAutoencoder:
             config,
         )
 
-    def decode_dn(self, latents: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Latents (n,Z,h,w) -> images (n,T,C,H,W) in the data's own type, masks (n,H,W) uint8."""
+    def decode(self, latents: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Latents (n,Z,h,w) -> reflectance (n,T,C,H,W) float32, masks (n,H,W) uint8 ids."""
         images, logits = self.network.decode(latents)
-        refl = self.normaliser.invert(images.float().cpu().numpy())
-        return to_dn(refl, self.meta, self.dtype), logits.argmax(1).to(torch.uint8).cpu().numpy()
+        return self.normaliser.invert(images.float().cpu().numpy()), logits.argmax(1).to(torch.uint8).cpu().numpy()
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Synthetic patches: images (n,T,C,H,W) dn in the data's own type, masks (n,H,W) uint8 ids, and what they mean."""
+    """Labelled patches and what their numbers mean.
+
+    Attributes:
+        images: (n,T,C,H,W) float32 reflectance (or the data's own unit, where its level is "unitless").
+        masks: (n,H,W) uint8 class ids.
+        asked: (n,K) float32 class fractions that were asked for, NaN where nothing was.
+        bands: names along axis C.
+        classes: names of the ids 0, 1, ...
+        colours: (K,3) uint8 RGB colour of each class.
+        meta: all that is known of the training data.
+    """
 
     images: np.ndarray
     masks: np.ndarray
+    asked: np.ndarray
+    bands: tuple[str, ...]
+    classes: tuple[str, ...]
+    colours: np.ndarray
     meta: PatchMeta
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Class fractions of the masks, (n,K) float32."""
+        counts = [np.bincount(mask.ravel(), minlength=len(self.classes)) for mask in self.masks]
+        return (np.stack(counts) / self.masks[0].size).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How samples are drawn.
+
+    Attributes:
+        sampler: "dpm++", "ddim" or "ddpm".
+        n_steps: network evaluations a sample.
+        guidance: 1 as asked, above 1 exaggerates what was asked for at twice the cost, 0 asks for nothing.
+        want: class name -> fraction to ask for; the other classes follow the training patches nearest to it.
+        half: evaluate the denoiser in bfloat16; everything else stays float32.
+    """
+
+    sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++"
+    n_steps: int = 25
+    guidance: float = 1.0
+    want: Mapping[str, float] | None = None
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,8 @@ class SpecDM:
     latent_mean: torch.Tensor  # (Z,1,1), measured on the training split
     latent_std: torch.Tensor
     latent_shape: tuple[int, int, int]
+    fractions: torch.Tensor  # (N,K) of the training patches
+    conditioned: bool  # whether fractions can be asked for
     device: torch.device
 
     @classmethod
@@ -112,46 +133,140 @@ class SpecDM:
         """Load a model folder (with autoencoder/ and denoiser/) onto a device, by default the GPU when there is one.
 
         Raises:
-            UserError: when a part is missing or the denoiser was trained on another autoencoder's latents.
+            UserError: naming what the folder lacks, or when the denoiser was trained on another autoencoder's latents.
         """
+        folder = Path(folder)
+        missing = [
+            f"{part}/{name}" for part, names in PARTS.items() for name in names if not (folder / part / name).is_file()
+        ]
+        if missing:
+            raise UserError(f"{folder} is not a complete generator, it lacks {', '.join(missing)}: train it anew.")
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        autoencoder = TrainedAutoencoder.load(Path(folder) / "autoencoder", device)
-        weights, config = load_weights(Path(folder) / "denoiser", "denoiser")
+        autoencoder = TrainedAutoencoder.load(folder / "autoencoder", device)
+        weights, config = load_weights(folder / "denoiser", "denoiser")
         if config["autoencoder"] != autoencoder.config["id"]:
             raise UserError(f"{folder}: the denoiser belongs to another autoencoder: train the denoiser anew.")
         denoiser = Denoiser(DenoiserSpec.from_dict(config["spec"]))
         denoiser.load_state_dict(weights)
-        column = {key: torch.tensor(config["latents"][key]).view(-1, 1, 1).to(device) for key in ("mean", "std")}
-        return cls(
-            autoencoder,
-            denoiser.to(device).eval(),
-            NoiseSchedule(**config["schedule"]),
-            column["mean"],
-            column["std"],
-            tuple(config["latents"]["shape"]),
-            device,
-        )
+        fractions = torch.from_numpy(np.load(folder / "denoiser" / "fractions.npy", allow_pickle=False))
+        schedule, told = NoiseSchedule(**config["schedule"]), config["conditioning"]
+        return cls.of(autoencoder, denoiser, schedule, config["latents"], fractions, told, device)
 
-    def sample(self, n: int, seed: int = 0, sampler: str = "dpm++", n_steps: int = 25, batch: int = 16) -> Samples:
-        """Draw n labelled patches; patch i depends on (seed, i) alone."""
-        parts = [
-            self.sample_indices(range(start, min(start + batch, n)), seed, sampler, n_steps)
-            for start in range(0, n, batch)
-        ]
-        images, masks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return Samples(images, masks, self.autoencoder.meta)
+    @classmethod
+    def of(
+        cls,
+        autoencoder: TrainedAutoencoder,
+        denoiser: Denoiser,
+        schedule: NoiseSchedule,
+        latents: dict,
+        fractions: torch.Tensor,
+        conditioned: bool,
+        device: torch.device,
+    ) -> SpecDM:
+        """Put the parts together; latents: "mean" and "std" of each channel, and "shape"."""
+        autoencoder.network.to(device).eval()
+        mean, std = (torch.tensor(latents[key]).view(-1, 1, 1).to(device) for key in ("mean", "std"))
+        shape = tuple(latents["shape"])
+        return cls(autoencoder, denoiser.to(device).eval(), schedule, mean, std, shape, fractions, conditioned, device)
+
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        want: Mapping[str, float] | None = None,
+        guidance: float = 1.0,
+        sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++",
+        n_steps: int = 25,
+        batch: int = 16,
+    ) -> Samples:
+        """Draw n labelled patches; patch i depends on (seed, i) and what is asked for alone.
+
+        Args:
+            n: how many.
+            seed: of the noise and of the class fractions.
+            want: class name -> fraction, for example {"water": 0.3}; see `Drawing`.
+            guidance, sampler, n_steps: see `Drawing`.
+            batch: patches drawn together; changes the speed, and the result by float arithmetic only.
+
+        Raises:
+            UserError: for a class that does not exist or fractions that cannot be, or a model that cannot be asked.
+        """
+        drawing = Drawing(sampler, n_steps, guidance, want)
+        parts = [self.draw(range(start, min(start + batch, n)), seed, drawing) for start in range(0, n, batch)]
+        return self._described(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     @torch.no_grad()
-    def sample_indices(
-        self, indices: Sequence[int], seed: int, sampler: str, n_steps: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Patches number `indices` of a seed: images (n,T,C,H,W) dn, masks (n,H,W) uint8 (paper section 3.3)."""
+    def draw(self, indices: Sequence[int], seed: int, drawing: Drawing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Patches number `indices` of a seed: reflectance (n,T,C,H,W), masks (n,H,W) uint8, fractions asked for (n,K).
+
+        Paper section 3.3.
+        """
+        asked = self.asked(indices, seed, drawing)
         latents = sample_latents(
-            self.denoiser,
+            self._denoise(asked, drawing),
             sample_noise(seed, indices, self.latent_shape).to(self.device),
             self.schedule,
-            sampler,
-            n_steps,
+            drawing.sampler,
+            drawing.n_steps,
             lambda i: sample_noise(seed, indices, self.latent_shape, i + 1).to(self.device),
         )
-        return self.autoencoder.decode_dn(latents * self.latent_std + self.latent_mean)
+        return *self.autoencoder.decode(latents * self.latent_std + self.latent_mean), asked.numpy()
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> Samples:
+        """Labelled patches of normalised latents (n,Z,h,w)."""
+        asked = np.full((len(latents), len(self.autoencoder.meta.labels)), np.nan, np.float32)
+        return self._described(
+            *self.autoencoder.decode(latents.to(self.device) * self.latent_std + self.latent_mean), asked
+        )
+
+    def asked(self, indices: Sequence[int], seed: int, drawing: Drawing) -> torch.Tensor:
+        """The class fractions (n,K) that patches number `indices` of a seed are asked to have, NaN for none.
+
+        Without `want` each sample follows a training patch, so that the samples together have the distribution of the
+        training patches.
+        """
+        want = self._wanted(drawing.want or {})
+        if not self.conditioned or drawing.guidance == 0:
+            if want:
+                raise UserError(
+                    "want: this model was trained without conditioning, or guidance is 0: train it with "
+                    "diffusion.conditioning: true, and draw with a guidance above 0."
+                )
+            return torch.full((len(indices), self.fractions.shape[1]), torch.nan)
+        picks = torch.tensor([numpy_generator(seed, "ask", int(i)).random() for i in indices])
+        return ask(self.fractions, want, picks)
+
+    def _wanted(self, want: Mapping[str, float]) -> dict[int, float]:
+        names = self.autoencoder.meta.labels.names
+        for name, fraction in want.items():
+            if name not in names:
+                raise UserError(f"want: there is no class {name!r}, choose among {', '.join(names)}.")
+            if not 0 <= fraction <= 1:
+                raise UserError(f"want: the fraction of {name} must be 0 to 1, not {fraction:g}.")
+        total = sum(want.values())
+        if total > 1 + 1e-6 or (len(want) == len(names) and total < 1 - 1e-6):
+            raise UserError(
+                f"want: the fractions of {', '.join(want)} add up to {total:g}: give at most 1, all classes 1."
+            )
+        return {names.index(name): float(fraction) for name, fraction in want.items()}
+
+    def _denoise(self, asked: torch.Tensor, drawing: Drawing):
+        """The denoiser as a function of (z_t, t), told what is asked for."""
+        network = self.denoiser
+
+        def evaluate(z, t, condition):
+            context = torch.autocast(self.device.type, torch.bfloat16) if drawing.half else contextlib.nullcontext()
+            with context:
+                return (network(z, t, condition) if network.spec.condition else network(z, t)).float()
+
+        if not network.spec.condition:
+            return lambda z, t: evaluate(z, t, None)
+        told = encode_condition(asked).to(self.device)
+        untold = encode_condition(torch.full_like(asked, torch.nan)).to(self.device)
+        return guided(evaluate, told, untold, drawing.guidance)
+
+    def _described(self, images: np.ndarray, masks: np.ndarray, asked: np.ndarray) -> Samples:
+        meta = self.autoencoder.meta
+        colours = np.array([c.colour for c in meta.labels.classes], np.uint8)
+        return Samples(images, masks, asked, meta.bands, tuple(meta.labels.names), colours, meta)

@@ -1,15 +1,17 @@
-"""Plain lines that tell how far a long loop is, a few a minute: they read alike in a terminal and in a log file."""
+"""How far a long loop is: a bar on a terminal, else plain lines, a few a minute, that read well in a log file."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
 
 class Progress:
-    """Prints at most one line an interval: `encoding oscd: 1200/5000 patches  310/s  12 s left`.
+    """Tells how far a loop is: `encoding oscd: 1200/5000 patches  310/s  12 s left`.
 
-    A loop that ends within the first interval prints nothing; any other ends with a line of the time it took.
+    On a terminal it is one bar that moves. Elsewhere it is at most one line an interval: a loop that ends within the
+    first interval prints nothing; any other ends with a line of the time it took.
 
     Args:
         name: what is done.
@@ -18,6 +20,7 @@ class Progress:
         every_s: seconds between lines.
         start: how many were done before this run; they do not count for the rate.
         clock: returns the time in seconds.
+        bar: a bar instead of lines; None: where the output is a terminal.
     """
 
     def __init__(
@@ -28,21 +31,46 @@ class Progress:
         every_s: float = 20.0,
         start: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        bar: bool | None = None,
     ):
         self.name, self.total, self.unit, self.every_s, self.start = name, total, unit, every_s, start
         self._clock = clock
         self._started = self._last_line = clock()
+        self._bar = _bar(name, total, unit, start) if (sys.stdout.isatty() if bar is None else bar) else None
 
-    def update(self, done: int) -> None:
-        """Say that `done` of all are done, those before this run included."""
+    def update(self, done: int, more: str = "", speak: bool = False) -> None:
+        """Say that `done` of all are done, those before this run included.
+
+        `more` is added to the line; `speak` prints one whatever the time.
+        """
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+            if more:
+                self._bar.set_postfix_str(more)
+            if done == self.total:
+                self._bar.close()
+            return
         now = self._clock()
         spoken = self._last_line > self._started
-        if now - self._last_line < self.every_s and not (spoken and done == self.total):
+        if not speak and now - self._last_line < self.every_s and not (spoken and done == self.total):
             return
         rate = (done - self.start) / max(now - self._started, 1e-9)
         tail = f"done in {duration(now - self._started)}" if done == self.total else pace(rate, self.total - done)
-        print(f"{self.name}: {done}/{self.total} {self.unit}  {tail}", flush=True)
+        print(f"{self.name}: {done}/{self.total} {self.unit}  {tail}{more and '  ' + more}", flush=True)
         self._last_line = now
+
+    def close(self) -> None:
+        """End a bar whose loop stopped before its end."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar(name: str, total: int, unit: str, start: int):
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=name, total=total, initial=start, unit=f" {unit}", dynamic_ncols=True, file=sys.stdout, mininterval=0.5
+    )
 
 
 def pace(rate: float, left: int) -> str:

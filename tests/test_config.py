@@ -41,7 +41,7 @@ def _sentence(raw: dict) -> str:
 
 def test_the_paper_and_the_demo_are_valid():
     paper, demo = config.load([PAPER]), config.load([PAPER, DEMO])
-    assert set(paper.methods) == {"specdm", "specdm-paper", "ldm", "specdm-no-sad"}
+    assert set(paper.methods) == {"specdm", "specdm-paper", "specdm-paper-f8", "ldm", "specdm-no-sad"}
     assert list(demo.methods) == ["specdm"]
     assert set(demo.datasets) == {"segmunich", "oscd"}
     assert set(demo.datasets["oscd"].regimes) == {"real", "synthetic", "augmented-x5"}
@@ -296,7 +296,7 @@ def test_a_method_takes_what_it_does_not_say_from_its_base(raw):
     methods = config.validate(raw).methods
     assert methods["ldm"].autoencoder.streams == "single"
     assert methods["ldm"].autoencoder.image.width == methods["specdm"].autoencoder.image.width
-    assert methods["ldm"].autoencoder.image.latent_channels == 12
+    assert methods["ldm"].autoencoder.image.latent_channels == 8
     assert methods["ldm"].diffusion == methods["specdm"].diffusion
     assert methods["specdm-no-sad"].autoencoder.sad_weight == 0
     raw["methods"]["third"] = {"base": "ldm", "autoencoder": {"sad_weight": 0.7}}

@@ -6,16 +6,21 @@ import torch
 
 from specdm.errors import UserError
 from specdm.labels import OSCD
-from specdm.model import SpecDM, TrainedAutoencoder, load_weights, save_weights
+from specdm.model import SpecDM, TrainedAutoencoder
 from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder, StreamSpec
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
 from specdm.patches import PatchMeta
+from specdm.weights import load_weights, save_weights
 
 WEIGHTS = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
 
 
 def _nothing(folder):
     """Writes no further files."""
+
+
+def _fractions(folder):
+    np.save(folder / "fractions.npy", np.full((3, 2), 0.5, np.float32))
 
 
 @pytest.fixture
@@ -42,7 +47,8 @@ def model(tmp_path):
     spec = DenoiserSpec(6, 8, 8, (1, 2), (False, True), 1, 8, 4)
     latents = {"mean": [0.0] * 6, "std": [1.0] * 6, "shape": [6, 8, 8]}
     config = {"kind": "denoiser", "spec": spec.to_dict(), "schedule": {"n_steps": 20}, "latents": latents}
-    save_weights(tmp_path / "denoiser", Denoiser(spec).state_dict(), config | {"autoencoder": "first"}, _nothing)
+    config |= {"autoencoder": "first", "conditioning": False}
+    save_weights(tmp_path / "denoiser", Denoiser(spec).state_dict(), config, _fractions)
     return tmp_path
 
 
@@ -65,7 +71,7 @@ def test_a_folder_is_complete_or_absent(tmp_path):
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json"])
 def test_an_incomplete_folder_is_refused(folder, name):
     (folder / name).unlink()
-    with pytest.raises(UserError, match="is not a complete model folder: train it anew"):
+    with pytest.raises(UserError, match=f"is not a complete model folder, {name} missing: train it anew"):
         load_weights(folder, "teacher")
 
 
@@ -73,7 +79,7 @@ def test_an_incomplete_folder_is_refused(folder, name):
 def test_a_damaged_file_is_refused(folder, name):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="is not a complete model folder"):
+    with pytest.raises(UserError, match=f"is not a complete model folder, {name} is damaged"):
         load_weights(folder, "teacher")
 
 
@@ -97,7 +103,7 @@ def test_decoding_undoes_the_normalisation(model):
     latents = torch.randn(1, 6, 8, 8)
     with torch.no_grad():
         standardised, logits = trained.network.decode(latents)
-        images, masks = trained.decode_dn(latents)
+        images, masks = trained.decode(latents)
     expected = standardised.numpy() * np.array([0.05, 0.1])[:, None, None] + np.array([0.1, 0.3])[:, None, None]
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(masks, logits.argmax(1))
@@ -122,5 +128,5 @@ def test_a_denoiser_of_another_autoencoder_is_refused(model):
 
 
 def test_a_missing_part_is_named(tmp_path):
-    with pytest.raises(UserError, match="autoencoder is not a complete model folder"):
+    with pytest.raises(UserError, match=r"lacks autoencoder/weights\.safetensors, autoencoder/config\.json, denoiser/"):
         SpecDM.from_pretrained(tmp_path)

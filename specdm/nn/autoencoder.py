@@ -141,6 +141,14 @@ class JointAutoencoder(nn.Module):
         start = self.spec.dates * z
         return {**slices, "mask": slice(start, start + self.spec.mask.latent_channels)}
 
+    @property
+    def autoencoder_slices(self) -> dict[str, slice]:
+        """Channels of the latent that one set of weights makes: image (all dates) and mask; or joint."""
+        slices = self.stream_slices
+        if self.spec.mask is None:
+            return slices
+        return {"image": slice(0, slices["mask"].start), "mask": slices["mask"]}
+
     def encode(self, images: Tensor, onehot: Tensor) -> Posterior:
         """Posterior (N, Z, H/f, W/f) of standardised images (N, T, C, H, W) and one-hot mask (N, K, H, W).
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DModel
 
 SAMPLERS = ("ddpm", "ddim", "dpm++")
+LEAST_SIGNAL = 2.0**-24  # of the variance
 
 
 def kl_autoencoder(
@@ -50,8 +52,11 @@ def unet(
     dropout: float = 0.0,
     resnet_updown: bool = False,
     scale_shift: bool = False,
+    conditioned: bool = False,
 ) -> UNet2DModel:
     """Time-conditioned U-Net of LDM: `channels` in and out, self-attention at the levels marked true and in the middle.
+
+    `conditioned`: it also takes an embedding (N, 4 width) as class_labels, which is added to that of time.
 
     `head_dim` fixes the width of one attention head; LDM's churches config fixes the number of heads instead, which
     only equals this at one level.
@@ -71,20 +76,16 @@ def unet(
         downsample_type=resample,
         upsample_type=resample,
         resnet_time_scale_shift="scale_shift" if scale_shift else "default",
+        class_embed_type="identity" if conditioned else None,
     )
 
 
 def scheduler(
-    sampler: str,
-    timesteps: list[int],
-    n_train_steps: int,
-    beta_start: float,
-    beta_end: float,
-    kind: str,
-    zero_terminal_snr: bool,
-    prediction: str,
+    sampler: str, timesteps: list[int], alpha_bar: torch.Tensor, prediction: str
 ) -> DPMSolverMultistepScheduler:
     """Solver that walks down `timesteps` (descending training steps) and from the last of them to clean data.
+
+    alpha_bar (n_train_steps,) is the share of signal variance at each training step.
 
     All three samplers are members of the DPM-Solver++ family (Lu et al., arXiv 2211.01095), so one class with one
     time grid serves them: `ddim` is the deterministic first-order member, `dpm++` the second-order multistep one, and
@@ -92,17 +93,17 @@ def scheduler(
     the DDPM and DDIM classes do by default (clipping samples to [-1, 1], starting below the last step) and the
     uneven strides of DDIM when the number of steps does not divide the number of training steps.
     """
+    # The solver takes betas and works with log-SNR, which must stay finite where no signal is left.
+    signal = alpha_bar.double().clamp_min(LEAST_SIGNAL)
+    betas = 1 - signal / torch.cat([signal.new_ones(1), signal[:-1]])
     solver = DPMSolverMultistepScheduler(
-        num_train_timesteps=n_train_steps,
-        beta_start=beta_start,
-        beta_end=beta_end,
-        beta_schedule=kind,
+        num_train_timesteps=len(signal),
+        trained_betas=betas.tolist(),
         prediction_type={"v": "v_prediction", "epsilon": "epsilon"}[prediction],
         algorithm_type="sde-dpmsolver++" if sampler == "ddpm" else "dpmsolver++",
         solver_order=2 if sampler == "dpm++" else 1,
         thresholding=False,
         final_sigmas_type="zero",
-        rescale_betas_zero_snr=zero_terminal_snr,
         timestep_spacing="trailing",
     )
     solver.set_timesteps(timesteps=timesteps)

@@ -18,7 +18,8 @@ class DenoiserSpec:
     latent_channels: Z, the channels of the joint latent; latent_size: its side in pixels, a multiple of
     2^(levels - 1). Level i works at latent_size / 2^i with width * multipliers[i] channels and has self-attention
     where attention_levels[i]; head_dim is the width of one head. resnet_updown: resample inside residual blocks;
-    scale_shift: time enters as scale and shift of the norm (both as in LDM's lsun_churches config).
+    scale_shift: time enters as scale and shift of the norm (both as in LDM's lsun_churches config). condition: length
+    of a vector that the denoiser is told beside the noisy latent (specdm.nn.conditions), 0 for none.
     """
 
     latent_channels: int
@@ -32,6 +33,7 @@ class DenoiserSpec:
     dropout: float = 0.0
     resnet_updown: bool = False
     scale_shift: bool = False
+    condition: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
@@ -89,8 +91,17 @@ class Denoiser(nn.Module):
             spec.dropout,
             spec.resnet_updown,
             spec.scale_shift,
+            spec.condition > 0,
         )
+        if spec.condition:
+            width = 4 * spec.width  # of the time embedding, which it is added to
+            self.condition = nn.Sequential(nn.Linear(spec.condition, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
-        """Prediction (N, Z, h, w) for z_t (N, Z, h, w) at integer steps t (N,), each 0..n_steps-1."""
+    def forward(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Prediction (N, Z, h, w) for z_t (N, Z, h, w) at integer steps t (N,), each 0..n_steps-1.
+
+        A denoiser with a condition needs it, (N, spec.condition) float32; one without takes none.
+        """
+        if self.spec.condition:
+            return self.unet(z_t, t, self.condition(condition)).sample
         return self.unet(z_t, t).sample

@@ -23,7 +23,8 @@ class NoiseSchedule:
 
     kind "scaled_linear" is linear in sqrt(beta): what LDM's code calls "linear", with the paper's 0.0015 to 0.0155;
     "linear" is the plain ramp. zero_terminal_snr rescales so that the last step is pure noise (arXiv 2305.08891),
-    which only the v prediction can learn. prediction: what the denoiser returns, see `target`.
+    which only the v prediction can learn. snr_scale multiplies the signal-to-noise ratio of every step, see
+    `snr_scale_for`. prediction: what the denoiser returns, see `target`.
     """
 
     n_steps: int = 1000  # ASSUME: the number is lost in the paper's text; LDM uses 1000 everywhere
@@ -31,6 +32,7 @@ class NoiseSchedule:
     beta_end: float = 0.0155
     kind: Literal["scaled_linear", "linear"] = "scaled_linear"  # ASSUME: the paper says "linear" and follows LDM
     zero_terminal_snr: bool = False
+    snr_scale: float = 1.0
     prediction: Literal["v", "epsilon"] = "v"
 
     def __post_init__(self) -> None:
@@ -45,7 +47,17 @@ class NoiseSchedule:
             )
 
 
-# beta_t = (sqrt(b0) + t/(T-1) (sqrt(b1) - sqrt(b0)))^2,   abar_t = prod_{s<=t} (1 - beta_s)
+# mean of n pixels: its noise falls with 1/sqrt(n), so equal SNR of large shapes asks for SNR_side = SNR (size/side)^2
+def snr_scale_for(side: int, shift_size: int | None) -> float:
+    """Factor of the signal-to-noise ratio on latents of `side` pixels for a schedule meant for shift_size (1 if None).
+
+    The same noise hides the average over a larger latent less; simple diffusion (arXiv 2301.11093, Eq. 3).
+    """
+    return 1.0 if shift_size is None else (shift_size / side) ** 2
+
+
+# beta_t = (sqrt(b0) + t/(T-1) (sqrt(b1) - sqrt(b0)))^2,   abar_t = prod_{s<=t} (1 - beta_s),
+# then SNR = abar / (1 - abar) is scaled by k:   abar -> k abar / (1 + (k - 1) abar)
 @lru_cache(maxsize=16)
 def alpha_bar(schedule: NoiseSchedule) -> Tensor:
     """abar_t, the share of signal variance left at step t: float64 (n_steps,), falling; treat it as read-only."""
@@ -57,7 +69,8 @@ def alpha_bar(schedule: NoiseSchedule) -> Tensor:
     signal = (1 - beta).cumprod(0).sqrt()
     if schedule.zero_terminal_snr:  # arXiv 2305.08891, algorithm 1: shift the last to 0, keep the first
         signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
-    return signal.square()
+    abar, k = signal.square(), schedule.snr_scale
+    return k * abar / (1 + (k - 1) * abar)
 
 
 # z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) e
@@ -85,55 +98,68 @@ def to_x0(prediction: Tensor, z_t: Tensor, t: Tensor, schedule: NoiseSchedule) -
     return signal * z_t.float() - sigma * prediction.float()
 
 
+@dataclass(frozen=True)
+class LossForm:
+    """How errors are weighed: over noise levels (see `loss_weights`), and by their norm."""
+
+    weighting: Literal["none", "min_snr"] = "none"
+    norm: Literal["l1", "l2"] = "l2"
+    gamma: float = 5.0
+    min_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weighting not in ("none", "min_snr"):
+            raise UserError(f"diffusion loss: weighting must be 'none' or 'min_snr', not {self.weighting!r}.")
+        if self.norm not in ("l1", "l2"):
+            raise UserError(f"diffusion loss: norm must be 'l1' or 'l2', not {self.norm!r}.")
+
+
 # w_t = min(SNR, g) / (SNR + 1) for v,   min(SNR, g) / SNR for the noise,   SNR = abar / (1 - abar)
-def loss_weights(schedule: NoiseSchedule, weighting: Literal["none", "min_snr"] = "none", gamma: float = 5.0) -> Tensor:
-    """Weight of each step in the loss, float64 (n_steps,): ones, or min-SNR-gamma (arXiv 2303.09556).
+@lru_cache(maxsize=16)
+def loss_weights(schedule: NoiseSchedule, form: LossForm) -> Tensor:
+    """Weight of each step in the loss, float64 (n_steps,): ones, or min-SNR-gamma (arXiv 2303.09556); read-only.
 
     The v form is the noise form seen through z_0: both weigh the squared error of z_0 by min(SNR, gamma). It goes to
-    0 with the SNR, so together with zero_terminal_snr the first sampling steps are hardly trained: prefer "none" there.
+    0 with the SNR, so that together with zero_terminal_snr the first sampling steps, which set the radiometry, would
+    hardly be trained: no step weighs less than min_weight.
     """
-    if weighting not in ("none", "min_snr"):
-        raise UserError(f"diffusion loss: weighting must be 'none' or 'min_snr', not {weighting!r}.")
     abar = alpha_bar(schedule)
-    if weighting == "none":
+    if form.weighting == "none":
         return torch.ones_like(abar)
     snr = abar / (1 - abar)
-    return snr.clamp_max(gamma) / (snr + 1 if schedule.prediction == "v" else snr)
+    weights = snr.clamp_max(form.gamma) / (snr + 1 if schedule.prediction == "v" else snr)
+    return weights.clamp_min(form.min_weight)
 
 
 def sample_losses(
-    denoise: Denoise,
-    z0: Tensor,
-    t: Tensor,
-    noise: Tensor,
-    schedule: NoiseSchedule,
-    weighting: Literal["none", "min_snr"] = "none",
-    norm: Literal["l1", "l2"] = "l2",
-    gamma: float = 5.0,
+    denoise: Denoise, z0: Tensor, t: Tensor, noise: Tensor, schedule: NoiseSchedule, form: LossForm
 ) -> Tensor:
-    """Loss of every sample, float32 (N,): the mean over its latent values of |prediction - target| or its square.
+    """Loss of every sample, float32 (N,): the weighted mean over its latent values of |error| or its square.
 
-    With fixed t and noise these are comparable between checkpoints: the held-out loss. Paper Eq. 4.
+    The error is that of `denoise` against `target`. With fixed t and noise these are comparable between checkpoints:
+    the held-out loss. Paper Eq. 4.
     """
-    if norm not in ("l1", "l2"):
-        raise UserError(f"diffusion loss: norm must be 'l1' or 'l2', not {norm!r}.")
     error = denoise(add_noise(z0, t, noise, schedule), t).float() - target(z0, t, noise, schedule)
-    values = (error.abs() if norm == "l1" else error.square()).flatten(1).mean(1)
-    return values * loss_weights(schedule, weighting, gamma).float().to(t.device)[t]
+    values = (error.abs() if form.norm == "l1" else error.square()).flatten(1).mean(1)
+    return values * loss_weights(schedule, form).float().to(t.device)[t]
 
 
-def diffusion_loss(
-    denoise: Denoise,
-    z0: Tensor,
-    t: Tensor,
-    noise: Tensor,
-    schedule: NoiseSchedule,
-    weighting: Literal["none", "min_snr"] = "none",
-    norm: Literal["l1", "l2"] = "l2",
-    gamma: float = 5.0,
-) -> Tensor:
-    """Mean of `sample_losses` over the batch, a float32 scalar."""
-    return sample_losses(denoise, z0, t, noise, schedule, weighting, norm, gamma).mean()
+# e = e(untold) + g (e(told) - e(untold))
+def guided(
+    network: Callable[[Tensor, Tensor, Tensor], Tensor], told: Tensor, untold: Tensor, guidance: float
+) -> Denoise:
+    """The denoiser (z_t, t) of a network (z_t, t, condition) with classifier-free guidance (arXiv 2207.12598).
+
+    told, untold: conditions (N, D). guidance 1 asks, 0 does not, and both take one evaluation a step; others two.
+    """
+    if guidance in (0, 1):
+        return lambda z, t: network(z, t, told if guidance else untold)
+
+    def denoise(z: Tensor, t: Tensor) -> Tensor:
+        without, asked = network(torch.cat([z, z]), torch.cat([t, t]), torch.cat([untold, told])).chunk(2)
+        return without + guidance * (asked - without)
+
+    return denoise
 
 
 def sampling_steps(n_train_steps: int, n_steps: int) -> list[int]:
@@ -163,16 +189,7 @@ def sample_latents(
     if sampler == "ddpm" and step_noise is None:
         raise UserError("sampling: the ddpm sampler draws noise at every step; pass step_noise.")
     steps = sampling_steps(schedule.n_steps, n_steps)
-    solver = backbones.scheduler(
-        sampler,
-        steps,
-        schedule.n_steps,
-        schedule.beta_start,
-        schedule.beta_end,
-        schedule.kind,
-        schedule.zero_terminal_snr,
-        schedule.prediction,
-    )
+    solver = backbones.scheduler(sampler, steps, alpha_bar(schedule), schedule.prediction)
     z = noise.float()
     for i, step in enumerate(steps):
         prediction = denoise(z, torch.full((z.shape[0],), step, device=z.device)).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,8 @@ MIN_SPECTRUM = 1e-3  # reflectance; below this norm (10 DN of Sentinel-2) a spec
 class AutoencoderLossWeights:
     """Weights of the terms of Eq. (1) and (2): `sad` is the paper's 0.1; the weight of the L1 term is 1.
 
-    `kl` multiplies the *mean* KL over all latent values. Its default is LDM's 1e-6 (which multiplies sums) converted
-    for 10 x 128 x 128 images and 4 x 32 x 32 latents, see `kl_weight_from_sums`.
+    `kl` multiplies each stream's *mean* KL over its latent values. Its default is LDM's 1e-6 (which multiplies sums)
+    converted for 10 x 128 x 128 images and 4 x 32 x 32 latents, see `kl_weight_from_sums`.
     """
 
     sad: float = 0.1
@@ -78,7 +78,7 @@ def mask_cross_entropy(
     return total / (target != ignore).sum().clamp_min(1)
 
 
-# Eq. (1)  L_image = |x - x^| + sad SAD(x, x^) + KL          Eq. (2)  L = L_image + mask CE(y, y^) + KL
+# Eq. (1)  L_image = |x - x^| + sad SAD(x, x^) + kl KL_image       Eq. (2)  L = L_image + mask CE(y, y^) + kl KL_mask
 def autoencoder_loss(
     recon: Reconstruction,
     images: Tensor,
@@ -86,29 +86,34 @@ def autoencoder_loss(
     weights: AutoencoderLossWeights,
     refl_mean: Tensor | Sequence[float],
     refl_std: Tensor | Sequence[float],
+    streams: Mapping[str, slice],
     valid: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Terms of the autoencoder's loss as float32 scalars: total, l1, sad_rad, cross_entropy, kl (paper Eq. 1 and 2).
+    """Terms of the autoencoder's loss as float32 scalars: total, l1, sad_rad, cross_entropy, and kl_* of each stream.
+
+    Paper Eq. 1 and 2. `l1` is in standardised units; `sad_rad` in radians between reflectance spectra, negative values
+    clamped to zero.
 
     images (N, T, C, H, W) standardised as (reflectance - refl_mean) / refl_std with refl_mean, refl_std (C,);
-    masks (N, H, W) ids or 255; valid (N, T, H, W) bool, False for nodata, which no image term sees.
-    `l1` is in standardised units; `sad_rad` in radians between reflectance spectra, negative values clamped to zero.
+    masks (N, H, W) ids or 255; streams: channels of the latent that each autoencoder makes, see
+    `JointAutoencoder.autoencoder_slices`; valid (N, T, H, W) bool, False for nodata, which no image term sees.
     """
-    mean = torch.as_tensor(refl_mean, dtype=torch.float32, device=images.device).view(-1, 1, 1)
-    std = torch.as_tensor(refl_std, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+    offset = torch.as_tensor(refl_mean, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+    scale = torch.as_tensor(refl_std, dtype=torch.float32, device=images.device).view(-1, 1, 1)
     # ASSUME: the paper does not name the space of the SAD; angles between centred vectors are not spectral angles.
-    real = (images.float() * std + mean).relu()  # N T C H W, reflectance
-    fake = (recon.images.float() * std + mean).relu()
+    real = (images.float() * scale + offset).relu()  # N T C H W, reflectance
+    fake = (recon.images.float() * scale + offset).relu()
     defined = has_spectrum(real, 2) & has_spectrum(fake, 2)  # N T H W
     terms = {
         "l1": l1(recon.images, images, None if valid is None else valid.unsqueeze(2)),
         "sad_rad": _mean_where(spectral_angle(real, fake, 2), defined if valid is None else defined & valid),
         "cross_entropy": mask_cross_entropy(recon.mask_logits, masks),
-        "kl": kl_mean(recon.posterior.mean, recon.posterior.std),
     }
+    mean, std = recon.posterior
+    kl = {f"kl_{name}": kl_mean(mean[:, channels], std[:, channels]) for name, channels in streams.items()}
     image_term = terms["l1"] + weights.sad * terms["sad_rad"]
-    total = image_term + weights.mask * terms["cross_entropy"] + weights.kl * terms["kl"]
-    return {"total": total, **terms}
+    total = image_term + weights.mask * terms["cross_entropy"] + weights.kl * sum(kl.values())
+    return {"total": total, **terms, **kl}
 
 
 def _mean_where(values: Tensor, keep: Tensor | None) -> Tensor:

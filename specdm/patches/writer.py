@@ -75,6 +75,10 @@ class PatchWriter:
             stream.write(data)
             self._hashes[name].update(data)
 
+    def attach(self, name: str, array: np.ndarray) -> None:
+        """Add <name>.npy to the folder: an array of one row a patch that only some sets have."""
+        np.save(self._temporary / f"{name}.npy", array)
+
     def __exit__(self, kind, error, traceback) -> bool | None:
         try:
             if kind is None:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Precision = Annotated[
-    Literal["32-true", "bf16-mixed"], Field(description="number format of the forward pass; losses are float32")
+    Literal["auto", "32-true", "bf16-mixed"],
+    Field(description="number format of the forward pass, auto: bfloat16 on a GPU that has it; losses are float32"),
 ]
 Decay = Annotated[
     Literal["constant", "linear"],

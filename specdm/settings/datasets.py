@@ -24,6 +24,16 @@ class Dataset(Section):
     methods: tuple[str, ...] = Field(("specdm",), min_length=1, description="generators trained on it")
     method_overrides: dict[str, Any] = Field({}, description="settings of every method that differ for this data set")
     networks: tuple[str, ...] = Field(min_length=1, description="downstream networks trained on it")
+    generator_data: Literal["full", "subset"] = Field(
+        "full",
+        description="labelled training patches the generators see: full, all of them (the paper's practice); subset, "
+        "only the n_real that the downstream networks get",
+    )
+    init_from: str | None = Field(
+        None,
+        description="start the generators from those of another data set with the same bands: its name here, or a "
+        "folder with autoencoder/ and denoiser/",
+    )
     regimes: dict[Name, Regime] = Field(min_length=1, description="training sets to compare")
     teacher: TeacherSettings = Field(TeacherSettings(), description="the judge")
 

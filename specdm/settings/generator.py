@@ -9,6 +9,37 @@ from pydantic import Field, model_validator
 from specdm.settings.base import Augment, Decay, Precision, Section, require_groups
 
 
+class TrainingSettings(Section):
+    """What the trainings of both stages have in common."""
+
+    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
+    lr_scale: Literal["none", "batch"] = Field(
+        "none", description="batch: learning_rate is that of one patch and is multiplied by batch, as LDM does"
+    )
+    warmup_steps: int = Field(1000, ge=0, description="steps of linear warm-up")
+    decay: Decay = "constant"
+    batch: int = Field(64, ge=1, description="patches a step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts of a batch taken one after the other: same result, less memory")
+    steps: int = Field(100_000, ge=1, description="optimiser steps")
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="largest decay of the weight average, warmed up")
+    augment: Augment = "d4"
+    validations: int = Field(20, ge=1, description="looks at the validation split, each with a picture")
+    precision: Precision = "auto"
+    compile: bool = Field(True, description="compile the network where that pays, which is on a GPU")
+    channels_last: bool = Field(True, description="keep feature maps channels-last")
+
+    @property
+    def base_lr(self) -> float:
+        """The learning rate of the optimiser after warm-up."""
+        return self.learning_rate * (self.batch if self.lr_scale == "batch" else 1)
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> TrainingSettings:
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch {self.batch}")
+        return self
+
+
 class StreamSettings(Section):
     """Size of one KL autoencoder."""
 
@@ -31,26 +62,27 @@ class StreamSettings(Section):
         return self
 
 
-class AutoencoderSettings(Section):
+class AutoencoderSettings(TrainingSettings):
     """First stage: the two-stream VAE (paper section 3.1)."""
 
     streams: Literal["two", "single"] = Field(
         "two", description="two: image and mask have their own autoencoders; single: the LDM baseline, one for all"
     )
-    image: StreamSettings = Field(StreamSettings(), description="the image stream, or the only one")
+    image: StreamSettings = Field(
+        StreamSettings(), description="the image stream; or the only one, with the latent channels of all streams"
+    )
     mask: StreamSettings = Field(StreamSettings(latent_channels=4, width=64), description="the mask stream")
     sad_weight: float = Field(0.1, ge=0, description="weight of the spectral angle in Eq. (1); 0 = the ablation")
     mask_weight: float = Field(1.0, ge=0, description="weight of the mask's cross-entropy in Eq. (2)")
     kl_weight: float = Field(
-        1e-3, ge=0, description="weight of the KL term as a mean over latent values (LDM's 1e-6 of sums = 2.5e-8)"
+        1e-3,
+        ge=0,
+        description="weight of each stream's KL, a mean over latent values (LDM's 1e-6 of sums: 2.5e-8)",
     )
-    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
     warmup_steps: int = Field(200, ge=0, description="steps of linear warm-up")
-    decay: Decay = "constant"
-    batch: int = Field(12, ge=1, description="patches a step")
+    batch: int = Field(12, ge=1, description="patches a step, over all processes")
     steps: int = Field(80_000, ge=1, description="optimiser steps")
-    augment: Augment = "d4"
-    precision: Precision = "32-true"
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="largest decay of the weight average, warmed up")
 
     @model_validator(mode="after")
     def _same_grid(self) -> AutoencoderSettings:
@@ -69,11 +101,23 @@ class UNetSettings(Section):
     multipliers: tuple[int, ...] = Field((1, 2, 2, 4), min_length=1, description="width of each level as a multiple")
     layers: int = Field(2, ge=1, description="residual blocks a level")
     attention_max_size: int = Field(16, ge=0, description="self-attention on levels of at most this side")
+    attention_factors: tuple[int, ...] | None = Field(
+        None,
+        description="self-attention where the latent is downsampled by these factors, as LDM's attention_resolutions; "
+        "null: by attention_max_size",
+    )
     head_dim: int = Field(32, ge=1, description="channels an attention head")
     norm_groups: int = Field(32, ge=1, description="groups of the group normalisation")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in residual blocks")
     resnet_updown: bool = Field(False, description="resample inside residual blocks, as LDM's LSUN-churches model")
     scale_shift: bool = Field(True, description="time embedding scales and shifts the features")
+
+    def attention_levels(self, size: int) -> tuple[bool, ...]:
+        """Which levels have self-attention on latents of `size` pixels."""
+        factors = [2**level for level in range(len(self.multipliers))]
+        if self.attention_factors is not None:
+            return tuple(factor in self.attention_factors for factor in factors)
+        return tuple(size // factor <= self.attention_max_size for factor in factors)
 
     @model_validator(mode="after")
     def _groups_divide(self) -> UNetSettings:
@@ -81,7 +125,7 @@ class UNetSettings(Section):
         return self
 
 
-class DiffusionSettings(Section):
+class DiffusionSettings(TrainingSettings):
     """Second stage: the joint latent diffusion model (paper section 3.2)."""
 
     n_steps: int = Field(1000, ge=2, description="diffusion steps T")
@@ -91,18 +135,26 @@ class DiffusionSettings(Section):
         "scaled_linear", description="linear in sqrt(beta), which LDM calls linear; or linear in beta"
     )
     zero_terminal_snr: bool = Field(False, description="rescale so that the last step is pure noise (needs v)")
+    shift_size: int | None = Field(
+        None,
+        ge=1,
+        description="latent side that the schedule is meant for; on another side the signal-to-noise ratio is "
+        "multiplied by (shift_size / side)^2, so that large shapes are hidden alike; null: never",
+    )
     prediction: Literal["v", "epsilon"] = Field("v", description="what the network predicts")
     weighting: Literal["min_snr", "none"] = Field("min_snr", description="weight of the loss over noise levels")
+    snr_gamma: float = Field(5.0, gt=0, description="ratio from which on min_snr does not weigh up")
+    min_weight: float = Field(0.0, ge=0, description="least weight of a noise level; keeps the noisiest ones trained")
     norm: Literal["l1", "l2"] = Field("l2", description="norm of the denoising loss")
     unet: UNetSettings = Field(UNetSettings(), description="the denoiser")
-    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, after warm-up")
-    warmup_steps: int = Field(1000, ge=0, description="steps of linear warm-up")
-    decay: Decay = "constant"
-    batch: int = Field(64, ge=1, description="latents a step")
-    steps: int = Field(100_000, ge=1, description="optimiser steps")
-    ema_decay: float = Field(0.9999, ge=0, lt=1, description="largest decay of the weight average, warmed up")
-    augment: Literal["d4", "flips", "none"] = Field("d4", description="views of a patch that are encoded")
-    precision: Precision = "32-true"
+    conditioning: bool = Field(False, description="tell the denoiser the class fractions of a mask, to ask for them")
+    condition_dropout: float = Field(0.1, ge=0, le=1, description="share of samples not told, for guidance")
+    swap_dates: bool = Field(False, description="train on both orders of two dates; the denoiser is told which")
+    patience: int = Field(
+        0,
+        ge=0,
+        description="stop after so many validations without a better held-out loss, keep the best; 0: never",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> DiffusionSettings:
@@ -119,6 +171,13 @@ class SamplingSettings(Section):
     sampler: Literal["dpm++", "ddim", "ddpm"] = Field("dpm++", description="solver of the reverse process")
     n_steps: int = Field(25, ge=1, description="network evaluations a sample")
     batch: int = Field(64, ge=1, description="samples drawn together")
+    guidance: float = Field(
+        1.0, ge=0, description="1: as asked; above: exaggerates what was asked for, at twice the cost; 0: do not ask"
+    )
+    want: dict[str, float] = Field(
+        {}, description="class fractions to ask for, by class; the others follow the training patches nearest to them"
+    )
+    precision: Precision = "auto"
 
 
 class MethodSettings(Section):
@@ -134,4 +193,6 @@ class MethodSettings(Section):
             raise ValueError(
                 f"sampling.n_steps {self.sampling.n_steps} exceeds diffusion.n_steps {self.diffusion.n_steps}"
             )
+        if (self.sampling.want or self.sampling.guidance != 1) and not self.diffusion.conditioning:
+            raise ValueError("sampling.want and sampling.guidance need diffusion.conditioning: true")
         return self

@@ -12,6 +12,7 @@ from specdm.errors import UserError
 from specdm.nn.views import VIEWS, each_view
 from specdm.patches import Normaliser, PatchMeta, PatchSet, to_reflectance, valid_pixels
 from specdm.randomness import batch_positions, numpy_generator
+from specdm.training import Part
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Batch:
     images: torch.Tensor
     masks: torch.Tensor
     valid: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(x.to(device, non_blocking=True) for x in (self.images, self.masks, self.valid)))
 
 
 class Mixture:
@@ -43,6 +48,10 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def n_classes(self) -> int:
+        return len(self.sets[0].meta.labels)
+
     def ids(self) -> list[str]:
         """Patch ids in order."""
         return [self.sets[k].index["id"].iloc[p] for k, p in zip(self.part, self.positions, strict=True)]
@@ -62,10 +71,8 @@ class Mixture:
         weights = 1 / np.sqrt(np.maximum(share, 1e-4))
         return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)
 
-    def batch(
-        self, rows: np.ndarray, normaliser: Normaliser, device: torch.device, views: np.ndarray | None = None
-    ) -> Batch:
-        """Load some rows; `views` (n,) turns each one (see specdm.nn.views)."""
+    def batch(self, rows: np.ndarray, normaliser: Normaliser, views: np.ndarray | None = None) -> Batch:
+        """Load some rows onto the CPU; `views` (n,) turns each one (see specdm.nn.views)."""
         t, c, h, w = self.sets[0].images.shape[1:]
         images = np.empty((len(rows), t, c, h, w), np.float32)
         masks = np.empty((len(rows), h, w), np.int64)
@@ -79,18 +86,42 @@ class Mixture:
                 images[here] = normaliser.apply(to_reflectance(dn, patches.meta)) * held[:, :, None]
                 masks[here] = patches.masks[self.positions[rows][here]]
                 valid[here] = held
-        tensors = [torch.from_numpy(a).to(device, non_blocking=True) for a in (images, masks, valid)]
+        tensors = [torch.from_numpy(a) for a in (images, masks, valid)]
         if views is not None:
-            tensors = [each_view(x, torch.from_numpy(views).to(device)) for x in tensors]
+            tensors = [each_view(x, torch.from_numpy(views)) for x in tensors]
         return Batch(*tensors)
 
-    def training_batch(
-        self, step: int, size: int, augment: str, normaliser: Normaliser, device: torch.device, *keys: int | str
-    ) -> Batch:
-        """The batch of a training step: shuffled epochs, random views, both functions of (keys, step)."""
-        rows = batch_positions(len(self), size, step, *keys)
-        views = numpy_generator(*keys, "views", step).choice(VIEWS[augment], size)
-        return self.batch(rows, normaliser, device, views)
+    def training_batch(self, part: Part, size: int, augment: str, normaliser: Normaliser, *keys: int | str) -> Batch:
+        """A part of the batch of a training step: shuffled epochs, random views, both functions of (keys, step)."""
+        rows = batch_positions(len(self), size, part.step, *keys)
+        views = numpy_generator(*keys, "views", part.step).choice(VIEWS[augment], size)
+        return self.batch(part.take(rows), normaliser, part.take(views))
+
+    def training_ids(self, part: Part, size: int, *keys: int | str) -> list[str]:
+        """Ids of the patches that `training_batch` gives for a part."""
+        rows = part.take(batch_positions(len(self), size, part.step, *keys))
+        return [self.sets[self.part[r]].index["id"].iloc[self.positions[r]] for r in rows]
+
+
+def stratified_subset(patches: PatchSet, n: int, seed: int) -> np.ndarray:
+    """Positions of n training patches, each group (a city, a block) in proportion to its size, sorted.
+
+    Raises:
+        UserError: when the training split holds fewer than n.
+    """
+    positions = patches.ids("train")
+    if len(positions) < n:
+        raise UserError(
+            f"{patches.folder}: n_real asks for {n} training patches, the split holds {len(positions)}: lower n_real."
+        )
+    rng = numpy_generator(seed, "subset")
+    groups = patches.index["group"].to_numpy()[positions]
+    names, sizes = np.unique(groups, return_counts=True)
+    # Spread each group's patches evenly over 0..1: the n smallest places hold each group in proportion.
+    place = np.empty(len(positions))
+    for name, size in zip(names, sizes, strict=True):
+        place[groups == name] = (rng.permutation(size) + rng.random()) / size
+    return np.sort(positions[np.argsort(place, kind="stable")[:n]])
 
 
 def require_alike(a: PatchSet, b: PatchSet) -> None:

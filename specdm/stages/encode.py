@@ -15,22 +15,28 @@ from specdm import files, provenance
 from specdm.errors import UserError
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
+from specdm.nn.conditions import class_fractions
 from specdm.nn.views import VIEWS
 from specdm.patches import open_patches
 from specdm.progress import Progress
 from specdm.stages.batches import Mixture
+from specdm.stages.train_autoencoder import seen_patches
 
-STAGE_VERSION = 2
-FILES = ("mean.npy", "std.npy", "meta.json")
+STAGE_VERSION = 3
+FILES = ("mean.npy", "std.npy", "fractions.npy", "ids.json", "meta.json")
 
 
 @torch.no_grad()
-def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, batch: int = 32) -> str:
-    """Write the latents of the training and validation splits.
+def encode(
+    patches_folder: Path, autoencoder: Path, out: Path, augment: str, swap_dates: bool = False, batch: int = 32
+) -> str:
+    """Write the latents of the training patches that the autoencoder saw, and of the validation split.
 
-    `out` receives mean.npy and std.npy, both (N,V,Z,h,w) float16, training patches first, and meta.json with n_train,
-    n_val and the per-channel mean and standard deviation of the training latents, which make each channel of each
-    stream unit variance for the denoiser. Returns what was made, in words.
+    `out` receives mean.npy and std.npy, both (N,V,Z,h,w) float16, training patches first; fractions.npy, (N,K) float32
+    class fractions of the labelled pixels, NaN where there are none; and meta.json with n_train, n_val, `swapped` (V)
+    and the per-channel mean and standard deviation of the training latents, which make each channel of each stream
+    unit variance for the denoiser. Views are flips and rotations; `swap_dates` adds each with its two dates in the
+    other order. Returns what was made, in words.
 
     Raises:
         UserError: when the patches are not those the autoencoder was trained on.
@@ -39,9 +45,11 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
     patches, trained = open_patches(patches_folder), TrainedAutoencoder.load(autoencoder, device)
     if trained.config["data_hash"] != patches.hash:
         raise UserError(f"{autoencoder} was trained on other patches than {patches_folder}: train it anew.")
-    train, val = patches.ids("train"), patches.ids("val")
+    train, val = seen_patches(patches, trained.config["subset"]), patches.ids("val")
     mixture = Mixture([(patches, np.concatenate([train, val]))])
-    views, network = VIEWS[augment], trained.network
+    swap = swap_dates and patches.images.shape[1] == 2
+    views = [(k, swapped) for swapped in ((False, True) if swap else (False,)) for k in VIEWS[augment]]
+    network = trained.network
     classes, (h, w) = len(patches.meta.labels), patches.masks.shape[1:]
     z, f = network.latent_channels, network.downsampling
     shape = (len(mixture), len(views), z, h // f, w // f)
@@ -51,9 +59,10 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
         mean, std = (_new_array(folder / name, shape) for name in FILES[:2])
         for start in range(0, len(mixture), batch):
             rows = np.arange(start, min(start + batch, len(mixture)))
-            for v, k in enumerate(views):
-                data = mixture.batch(rows, trained.normaliser, device, np.full(len(rows), k))
-                posterior = network.encode(data.images, one_hot(data.masks, classes))
+            for v, (k, swapped) in enumerate(views):
+                data = mixture.batch(rows, trained.normaliser, np.full(len(rows), k)).to(device)
+                images = data.images.flip(1) if swapped else data.images
+                posterior = network.encode(images, one_hot(data.masks, classes))
                 mean[rows, v] = posterior.mean.cpu().numpy()
                 std[rows, v] = posterior.std.cpu().numpy()
             seen = rows[rows < len(train)]
@@ -65,9 +74,12 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
             progress.update(int(rows[-1]) + 1)
         mean.flush()
         std.flush()
+        counts = np.stack(patches.index["class_counts"].to_numpy()[mixture.positions])
+        np.save(folder / "fractions.npy", class_fractions(torch.from_numpy(counts)).numpy())
+        (folder / "ids.json").write_text(json.dumps(mixture.ids()) + "\n")
         centre = total / count
         meta = {
-            "id": files.digest([trained.config["id"], augment, STAGE_VERSION]),
+            "id": files.digest([trained.config["id"], augment, swap, STAGE_VERSION]),
             "autoencoder": trained.config["id"],
             "data_hash": patches.hash,
             "name": patches.meta.name,
@@ -77,7 +89,9 @@ def encode(patches_folder: Path, autoencoder: Path, out: Path, augment: str, bat
             "mean": centre.tolist(),
             "std": np.sqrt(np.maximum(squares / count - centre**2, 1e-12)).tolist(),
             "streams": trained.config["streams"],
-            "provenance": provenance.stamp("encode", STAGE_VERSION, None, {"augment": augment}),
+            "swapped": [swapped for _, swapped in views],
+            "meta": trained.config["data"]["meta"],
+            "provenance": provenance.stamp("encode", STAGE_VERSION, None, {"augment": augment, "swap_dates": swap}),
         }
         (folder / "meta.json").write_text(files.to_json(meta))
     return f"{len(mixture)} patches in {len(views)} views, {z} x {h // f} x {w // f} latents in {out}"
@@ -102,6 +116,18 @@ class Latents:
     @cached_property
     def mean(self) -> np.ndarray:
         return np.load(self.folder / "mean.npy", mmap_mode="r")
+
+    @cached_property
+    def fractions(self) -> torch.Tensor:
+        return torch.from_numpy(np.load(self.folder / "fractions.npy"))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return json.loads((self.folder / "ids.json").read_text())
+
+    @cached_property
+    def swapped(self) -> torch.Tensor:
+        return torch.tensor(self.meta["swapped"])
 
     @cached_property
     def std(self) -> np.ndarray:

@@ -18,9 +18,10 @@ from specdm import figures, files, provenance
 from specdm.errors import UserError
 from specdm.labels import IGNORE
 from specdm.metrics.alignment import mask_agreement, normalised_score
+from specdm.metrics.coverage import coverage, fraction_errors, lost_classes
 from specdm.metrics.frechet import SizedDistance, equal_size_distance, halves_floor
 from specdm.metrics.segmentation import slug
-from specdm.metrics.spectral import ClassSpectra, ReconstructionErrors, msad
+from specdm.metrics.spectral import ClassSpectra, msad
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
 from specdm.nn.teacher import Teacher
@@ -29,9 +30,10 @@ from specdm.progress import Progress
 from specdm.randomness import numpy_generator
 from specdm.settings import EvaluationSettings
 from specdm.stages.batches import Mixture, require_alike
+from specdm.stages.reconstruction import reconstruct
 from specdm.stages.train_teacher import load_teacher
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 BATCH = 32
 MIN_PIXELS = 100  # classes with fewer pixels in either set are left out of mSAD and counted
 
@@ -82,6 +84,7 @@ def evaluate(
         **_frechet(judged, groups, seed),
         **_msad(patches, real, groups, real_spectra, drawn_spectra, seed),
         **_class_shares(patches, samples, real, drawn),
+        **_asked_for(samples, drawn),
         **_alignment(judged, len(patches.meta.labels), seed),
         **_reconstruction(autoencoder, patches, held_out, device),
     }
@@ -134,7 +137,7 @@ def _judge(
     parts = []
     for start in range(0, len(mixture), BATCH):
         rows = np.arange(start, min(start + BATCH, len(mixture)))
-        batch = mixture.batch(rows, normaliser, device)
+        batch = mixture.batch(rows, normaliser).to(device)
         seen = batch.masks
         if holes is not None:
             seen = seen.masked_fill(torch.from_numpy(holes[rows]).to(device), IGNORE)
@@ -220,12 +223,30 @@ def _class_spectra(patches: PatchSet, positions: np.ndarray) -> ClassSpectra:
 
 
 def _class_shares(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
-    scores = {}
+    """Share of the pixels and of the patches of every class, and how many classes above 1 % the samples have lost."""
+    scores: dict[str, float] = {}
+    found = {}
     for kind, data, positions in (("real", patches, real), ("synthetic", samples, drawn)):
-        counts = np.stack(data.index["class_counts"].to_numpy()[positions]).sum(0).astype(np.float64)
-        for name, count in zip(data.meta.labels.names, counts, strict=True):
-            scores[f"share_{kind}_{slug(name)}"] = float(count / counts.sum()) if counts.any() else math.nan
-    return scores
+        found[kind] = coverage(np.stack(data.index["class_counts"].to_numpy()[positions]))
+        for name, share, presence in zip(data.meta.labels.names, found[kind].share, found[kind].presence, strict=True):
+            scores[f"share_{kind}_{slug(name)}"] = float(share)
+            scores[f"presence_{kind}_{slug(name)}"] = float(presence)
+    return scores | {"classes_lost": len(lost_classes(found["real"], found["synthetic"]))}
+
+
+def _asked_for(samples: PatchSet, drawn: np.ndarray) -> dict[str, float]:
+    """How far the class fractions of the samples lie from those asked for; undefined where nothing was asked."""
+    path = samples.folder / "asked.npy"
+    if not path.is_file():
+        return {"asked_error": math.nan, "asked_error_shuffled": math.nan}
+    asked = np.load(path, allow_pickle=False)[drawn]
+    counts = np.stack(samples.index["class_counts"].to_numpy()[drawn])
+    got = counts / counts.sum(1, keepdims=True)
+    met, by_chance = fraction_errors(asked, got), fraction_errors(asked, np.roll(got, 1, axis=0))
+    return {
+        "asked_error": float(met.mean()) if len(met) else math.nan,
+        "asked_error_shuffled": float(by_chance.mean()) if len(met) else math.nan,
+    }
 
 
 def _alignment(judged: dict[str, _Judged], classes: int, seed: int) -> dict[str, float]:
@@ -247,25 +268,9 @@ def _alignment(judged: dict[str, _Judged], classes: int, seed: int) -> dict[str,
     }
 
 
-@torch.no_grad()
 def _reconstruction(
     trained: TrainedAutoencoder, patches: PatchSet, positions: np.ndarray, device: torch.device
 ) -> dict[str, float]:
     """Round trip of held-out patches through the posterior mean, the columns of the paper's table 4."""
-    errors, mixture = ReconstructionErrors(), Mixture([(patches, positions)])
-    classes = len(patches.meta.labels)
-    progress = Progress(f"reconstructing {patches.meta.name}", len(mixture))
-    for start in range(0, len(mixture), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(mixture)))
-        batch = mixture.batch(rows, trained.normaliser, device)
-        result = trained.network(batch.images, one_hot(batch.masks, classes), None)
-        errors.update(
-            trained.normaliser.invert(batch.images.cpu().numpy()),
-            trained.normaliser.invert(result.images.float().cpu().numpy()),
-            result.mask_logits.float().cpu().numpy(),
-            batch.masks.cpu().numpy(),
-            valid=batch.valid.cpu().numpy(),
-        )
-        progress.update(int(rows[-1]) + 1)
-    scores = errors.scores()
+    scores, _ = reconstruct(trained.network, Mixture([(patches, positions)]), trained.normaliser, device, n_shown=0)
     return {f"reconstruction_{key}": scores[key] for key in ("rmse", "sad_rad", "cross_entropy")}

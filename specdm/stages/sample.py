@@ -8,25 +8,51 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from specdm import files, provenance
-from specdm.model import SpecDM
-from specdm.patches import PatchRecord, PatchWriter
+from specdm.errors import UserError
+from specdm.metrics.coverage import fraction_errors
+from specdm.model import Drawing, SpecDM
+from specdm.patches import PatchRecord, PatchWriter, to_dn
 from specdm.progress import Progress
 from specdm.settings import SamplingSettings
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
-def sample(model_folder: Path, out: Path, state: Path, n: int, settings: SamplingSettings, seed: int, name: str) -> str:
-    """Draw n labelled patches and write them as a patch set.
+def sample(
+    model_folder: Path,
+    out: Path,
+    state: Path,
+    n: int,
+    settings: SamplingSettings,
+    seed: int,
+    name: str,
+    shard: tuple[int, int] | None = None,
+    merge: bool = False,
+) -> str:
+    """Draw n labelled patches and write them as a patch set, with asked.npy, the class fractions asked for (n,K).
 
     Finished batches are kept in `state` until the set is complete, so that an interrupted run goes on; patch number i
     depends on (seed, i) and the model alone. Synthetic patches have no location and stand in the training split.
-    Returns what was made, in words.
+
+    Args:
+        model_folder: the generator.
+        out: folder of the patch set.
+        state: folder of the finished batches, shared by all shards.
+        n: patches.
+        settings: sampler, steps, batch, what to ask for.
+        seed: of noise and of the fractions asked for.
+        name: of the synthetic set.
+        shard: (k, m) draws every m-th batch from the k-th on (k = 1..m) and writes no set.
+        merge: draw nothing, write the set from the shards' batches.
+
+    Returns:
+        What was made, in words.
 
     Raises:
-        UserError: when the model is incomplete.
+        UserError: when the model is incomplete, or batches are missing when shards are merged.
     """
     model = SpecDM.from_pretrained(model_folder)
     ids = {
@@ -35,30 +61,73 @@ def sample(model_folder: Path, out: Path, state: Path, n: int, settings: Samplin
     }
     stamp = provenance.stamp("sample", STAGE_VERSION, seed, settings.model_dump(mode="json"))
     key = files.digest({"models": ids, "seed": seed, "settings": stamp["settings"], "stage_version": STAGE_VERSION})
-    parts = state / key
     batches = {}
     for start in range(0, n, settings.batch):
         stop = min(start + settings.batch, n)
-        batches[parts / f"{start:08d}-{stop:08d}.npz"] = range(start, stop)
+        batches[state / key / f"{start:08d}-{stop:08d}.npz"] = range(start, stop)
+    if merge:
+        missing = [indices for path, indices in batches.items() if not path.exists()]
+        if missing:
+            raise UserError(
+                f"{state} lacks {sum(map(len, missing))} of {n} patches, the first is number {missing[0].start}: run "
+                "all shards with the same model, n, seed and settings first."
+            )
+    else:
+        mine = dict(list(batches.items())[shard[0] - 1 :: shard[1]] if shard else batches)
+        _draw(model, mine, _drawing(settings), seed, f"drawing {name}")
+        if shard:
+            return f"shard {shard[0]} of {shard[1]}, {sum(map(len, mine.values()))} of {n} patches kept in {state}"
+    asked, got = _write(model, batches, out, name, stamp | {"models": ids})
+    shutil.rmtree(state, ignore_errors=True)
+    return f"{n} patches in {out}{_how_well(asked, got, model.autoencoder.meta.labels.names, settings)}"
+
+
+def _drawing(settings: SamplingSettings) -> Drawing:
+    half = settings.precision == "bf16-mixed" or (
+        settings.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    )
+    return Drawing(settings.sampler, settings.n_steps, settings.guidance, settings.want, half)
+
+
+def _draw(model: SpecDM, batches: dict[Path, range], drawing: Drawing, seed: int, name: str) -> None:
+    """Draw the batches that are not there yet, each into a file of its own."""
     missing = {path: indices for path, indices in batches.items() if not path.exists()}
-    done = n - sum(map(len, missing.values()))
-    progress = Progress(f"drawing {name}", n, start=done)
+    total = sum(map(len, batches.values()))
+    done = total - sum(map(len, missing.values()))
+    progress, meta = Progress(name, total, start=done), model.autoencoder.meta
     for path, indices in missing.items():
-        images, masks = model.sample_indices(indices, seed, settings.sampler, settings.n_steps)
+        refl, masks, asked = model.draw(indices, seed, drawing)
         with files.new_file(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, images=images, masks=masks)
+            np.savez(stream, images=to_dn(refl, meta, model.autoencoder.dtype), masks=masks, asked=asked)
         done += len(indices)
         progress.update(done)
-    meta = dataclasses.replace(
-        model.autoencoder.meta,
-        name=name,
-        synthetic=True,
-        provenance={**stamp, "models": ids},
-    )
+
+
+def _write(
+    model: SpecDM, batches: dict[Path, range], out: Path, name: str, origin: dict
+) -> tuple[np.ndarray, np.ndarray]:
+    """Join the batches to a patch set; returns the class fractions asked for and those of the masks, both (n,K)."""
+    meta = dataclasses.replace(model.autoencoder.meta, name=name, synthetic=True, provenance=origin)
+    asked, got = [], []
     with PatchWriter(out, meta, model.autoencoder.shape, model.autoencoder.dtype) as writer:
         for path, indices in batches.items():
             with np.load(path) as part:
                 records = [PatchRecord(f"{name}-{i:06d}", "train", f"{name}-{i:06d}", "specdm") for i in indices]
                 writer.append(part["images"], part["masks"], records)
-    shutil.rmtree(state, ignore_errors=True)
-    return f"{n} patches in {out}"
+                asked.append(part["asked"])
+                counts = [np.bincount(mask.ravel(), minlength=len(meta.labels)) for mask in part["masks"]]
+                got.append(np.stack(counts) / part["masks"][0].size)
+        writer.attach("asked", np.concatenate(asked))
+    return np.concatenate(asked), np.concatenate(got)
+
+
+def _how_well(asked: np.ndarray, got: np.ndarray, names: tuple[str, ...], settings: SamplingSettings) -> str:
+    """How well the fractions asked for were met, in words; nothing where none were."""
+    if np.isnan(asked).all():
+        return ""
+    error = fraction_errors(asked, got)
+    text = f", class fractions asked for are met within {100 * np.mean(error):.1f} points on average"
+    for name in settings.want:
+        k = names.index(name)
+        text += f"; {name}: asked {100 * asked[:, k].mean():.1f} %, got {100 * got[:, k].mean():.1f} %"
+    return text

@@ -5,20 +5,45 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from specdm import files, provenance, training
-from specdm.model import save_weights
+from specdm import figures, files, provenance, training
+from specdm.errors import UserError
+from specdm.model import SpecDM, TrainedAutoencoder
+from specdm.nn.conditions import condition_width, encode_condition
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
-from specdm.nn.diffusion import NoiseSchedule, diffusion_loss, sample_losses
+from specdm.nn.diffusion import LossForm, NoiseSchedule, sample_losses, snr_scale_for
+from specdm.patches import PatchMeta
 from specdm.randomness import batch_positions, numpy_generator, seed_of, torch_generator
 from specdm.settings import DiffusionSettings, UNetSettings
 from specdm.stages.encode import Latents, open_latents
+from specdm.stages.initial import copy_matching
+from specdm.weights import load_weights, save_weights
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 N_HELD_OUT = 256  # validation latents, each at one fixed noise level
+N_SHOWN = 6
+
+
+class NoisyBatch(NamedTuple):
+    """What a step of the denoiser needs: clean latents and noise (N,Z,h,w), steps (N,), condition (N,D) or None."""
+
+    clean: torch.Tensor
+    t: torch.Tensor
+    noise: torch.Tensor
+    condition: torch.Tensor | None
+
+    def loss(self, model, schedule: NoiseSchedule, form: LossForm, device: torch.device) -> torch.Tensor:
+        """Loss of every sample, (N,)."""
+        clean, t, noise, condition = (
+            x if x is None else x.to(device, non_blocking=True)
+            for x in (self.clean, self.t, self.noise, self.condition)
+        )
+        denoise = model if condition is None else lambda z, t: model(z, t, condition)
+        return sample_losses(denoise, clean, t, noise, schedule, form)
 
 
 def train_diffusion(
@@ -29,130 +54,208 @@ def train_diffusion(
     seed: int,
     max_minutes: float = 0,
     resume_only: bool = False,
+    init_from: Path | None = None,
+    autoencoder: Path | None = None,
+    pictures: Path | None = None,
 ) -> str:
-    """Train on encoded patches and write weights.safetensors (the average's), config.json and history.csv to `out`.
+    """Train on encoded patches; write weights.safetensors (the average's), config.json, history.csv, fractions.npy.
 
     history.csv holds the denoising loss of validation latents at fixed noise ("held_out") beside the training loss:
-    when the two part, the model has begun to memorise. Returns what was made, in words.
+    when the two part, the model has begun to memorise. fractions.npy holds the class fractions of the training
+    patches, (N,K) float32, which sampling asks for.
+
+    Args:
+        latents_folder: the encoded patches.
+        out: folder of the model.
+        state: folder of the resumable state.
+        settings: of the denoiser and its training.
+        seed: of weights, batches and noise.
+        max_minutes: pause after this time, 0 for never.
+        resume_only: refuse a state of other settings.
+        init_from: folder of a trained denoiser whose fitting weights are the start.
+        autoencoder: the one that encoded the patches; decodes the pictures.
+        pictures: folder that receives a grid of samples at every validation.
+
+    Returns:
+        What was made, in words; nothing in processes that do not write.
 
     Raises:
         UserError: see specdm.training.fit.
     """
     latents = open_latents(latents_folder)
     z, h, _ = latents.meta["shape"]
-    spec = denoiser_spec(settings.unet, z, h)
-    schedule = NoiseSchedule(
-        n_steps=settings.n_steps,
-        beta_start=settings.beta_start,
-        beta_end=settings.beta_end,
-        kind=settings.beta_schedule,
-        zero_terminal_snr=settings.zero_terminal_snr,
-        prediction=settings.prediction,
-    )
+    told = settings.conditioning or any(latents.meta["swapped"])
+    spec = denoiser_spec(settings.unet, z, h, condition_width(latents.fractions.shape[1]) if told else 0)
+    schedule = noise_schedule(settings, h)
+    form = LossForm(settings.weighting, settings.norm, settings.snr_gamma, settings.min_weight)
     torch.manual_seed(seed_of(seed, "train-diffusion", "weights"))
     denoiser = Denoiser(spec)
+    started_from = _start_from(init_from, denoiser, latents) if init_from else None
     n_train, n_views = latents.meta["n_train"], latents.mean.shape[1]
+    decoder = TrainedAutoencoder.load(autoencoder) if autoencoder and pictures else None
+    if decoder and decoder.config["id"] != latents.meta["autoencoder"]:
+        raise UserError(f"{autoencoder} did not encode {latents_folder}: give the one that did.")
+    key = (seed, "train-diffusion")
 
-    def loss_at(model, step: int, device: torch.device) -> dict[str, torch.Tensor]:
-        keys = (seed, "train-diffusion")
-        rows = batch_positions(n_train, settings.batch, step, *keys)
-        rng = numpy_generator(*keys, "draw", step)
+    def data_at(part: training.Part) -> NoisyBatch:
+        rows = batch_positions(n_train, settings.batch, part.step, *key)
+        rng = numpy_generator(*key, "draw", part.step)
         views, t = rng.integers(n_views, size=len(rows)), rng.integers(settings.n_steps, size=len(rows))
-        noises = torch.randn((2, len(rows), *latents.meta["shape"]), generator=torch_generator(*keys, "noise", step))
-        clean = latents.draw(rows, views, noises[0]).to(device)
-        loss = diffusion_loss(
-            model,
-            clean,
-            torch.from_numpy(t).to(device),
-            noises[1].to(device),
-            schedule,
-            settings.weighting,
-            settings.norm,
+        tells = settings.conditioning & (rng.random(len(rows)) >= settings.condition_dropout)
+        noises = torch.randn(
+            (len(rows), 2, *latents.meta["shape"]), generator=torch_generator(*key, "noise", part.step)
         )
-        return {"total": loss}
+        rows, views, t, tells, noises = map(part.take, (rows, views, t, tells, noises))
+        return NoisyBatch(
+            latents.draw(rows, views, noises[:, 0]),
+            torch.from_numpy(t),
+            noises[:, 1],
+            _condition(latents, rows, views, tells) if told else None,
+        )
+
+    held_out = _held_out(latents, settings, seed, told) if latents.meta["n_val"] else None
+
+    def validate(model, device: torch.device, step: int) -> dict[str, float]:
+        if decoder:
+            told_fractions = latents.fractions[:n_train]
+            generator = SpecDM.of(decoder, model, schedule, latents.meta, told_fractions, settings.conditioning, device)
+            _draw_samples(generator, latents, pictures / f"denoiser-{step:07d}.png")
+        loss = float(torch.cat([batch.loss(model, schedule, form, device) for batch in held_out]).mean())
+        return {"held_out": loss, "score": -loss}
 
     stamp = provenance.stamp("train-diffusion", STAGE_VERSION, seed, settings.model_dump(mode="json"))
     fingerprint = {
         "settings": stamp["settings"],
         "seed": seed,
         "latents": latents.meta["id"],
+        "init_from": started_from,
         "stage_version": STAGE_VERSION,
     }
     trained = training.fit(
         denoiser,
-        torch.optim.AdamW(denoiser.parameters(), settings.learning_rate, weight_decay=0.0, fused=True),
-        loss_at,
+        torch.optim.AdamW(denoiser.parameters(), settings.base_lr, weight_decay=0.0, fused=True),
+        training.Task(
+            data_at,
+            lambda model, batch, device: {"total": batch.loss(model, schedule, form, device).mean()},
+            settings.batch,
+            lambda part: [
+                latents.ids[row] for row in part.take(batch_positions(n_train, settings.batch, part.step, *key))
+            ],
+            validate if held_out else None,
+        ),
         training.warmup_then(settings.steps, settings.decay, settings.warmup_steps),
         training.Plan(
             settings.steps,
-            settings.precision,
+            key,
+            accumulate=settings.accumulate,
+            precision=settings.precision,
+            compile=settings.compile,
+            channels_last=settings.channels_last,
             ema_decay=settings.ema_decay,
-            val_every=max(settings.steps // 20, 1) if latents.meta["n_val"] else 0,
+            val_every=training.every(settings.steps, settings.validations),
+            keep="best" if settings.patience and held_out else "last",
+            patience=settings.patience,
             max_minutes=max_minutes,
             resume_only=resume_only,
         ),
         state,
         fingerprint,
-        validate=lambda model, device: _held_out_loss(model, latents, schedule, settings, seed, device),
         name=f"denoiser of {latents.meta['name']}",
     )
+    if not trained.writes:
+        return ""
     config = {
         "kind": "denoiser",
         "id": files.digest(fingerprint),
         "spec": spec.to_dict(),
         "schedule": dataclasses.asdict(schedule),
         "latents": {key: latents.meta[key] for key in ("mean", "std", "shape", "streams")},
+        "conditioning": settings.conditioning,
         "autoencoder": latents.meta["autoencoder"],
         "data_hash": latents.meta["data_hash"],
+        "meta": latents.meta["meta"],
+        "init_from": started_from,
         "provenance": stamp,
     }
-    save_weights(
-        out,
-        trained.weights,
-        config,
-        lambda folder: training.write_history(folder / "history.csv", trained.history),
-    )
+
+    def write_more(folder: Path) -> None:
+        training.write_history(folder / "history.csv", trained.history)
+        np.save(folder / "fractions.npy", latents.fractions[:n_train].numpy())
+
+    save_weights(out, trained.weights, config, write_more)
     shutil.rmtree(state, ignore_errors=True)
-    return training.made(denoiser, settings.steps, out)
+    return training.made(denoiser, trained.steps, out)
 
 
-def denoiser_spec(unet: UNetSettings, channels: int, size: int) -> DenoiserSpec:
-    """The U-Net of the settings for latents (channels, size, size)."""
+def noise_schedule(settings: DiffusionSettings, side: int) -> NoiseSchedule:
+    """The schedule of the settings for latents of `side` pixels."""
+    return NoiseSchedule(
+        n_steps=settings.n_steps,
+        beta_start=settings.beta_start,
+        beta_end=settings.beta_end,
+        kind=settings.beta_schedule,
+        zero_terminal_snr=settings.zero_terminal_snr,
+        snr_scale=snr_scale_for(side, settings.shift_size),
+        prediction=settings.prediction,
+    )
+
+
+def denoiser_spec(unet: UNetSettings, channels: int, size: int, condition: int = 0) -> DenoiserSpec:
+    """The U-Net of the settings for latents (channels, size, size), told a vector of length `condition`."""
     return DenoiserSpec(
         latent_channels=channels,
         latent_size=size,
         width=unet.width,
         multipliers=unet.multipliers,
-        attention_levels=tuple(size // 2**level <= unet.attention_max_size for level in range(len(unet.multipliers))),
+        attention_levels=unet.attention_levels(size),
         layers=unet.layers,
         head_dim=unet.head_dim,
         norm_groups=unet.norm_groups,
         dropout=unet.dropout,
         resnet_updown=unet.resnet_updown,
         scale_shift=unet.scale_shift,
+        condition=condition,
     )
 
 
-def _held_out_loss(
-    model, latents: Latents, schedule: NoiseSchedule, settings: DiffusionSettings, seed: int, device: torch.device
-) -> dict[str, float]:
-    """Mean denoising loss of validation latents, noise and levels the same at every call."""
+def _condition(latents: Latents, rows: np.ndarray, views: np.ndarray, tells: np.ndarray) -> torch.Tensor:
+    """What the denoiser is told of some patches in some views: their class fractions if `tells`, and the date order."""
+    fractions = torch.where(torch.from_numpy(tells)[:, None], latents.fractions[rows], torch.nan)
+    return encode_condition(fractions, latents.swapped[views])
+
+
+def _held_out(latents: Latents, settings: DiffusionSettings, seed: int, told: bool) -> list[NoisyBatch]:
+    """Validation latents with noise and levels that stay the same: what makes their loss comparable between steps."""
     n_train, n_val = latents.meta["n_train"], latents.meta["n_val"]
     rows = np.resize(np.arange(n_train, n_train + n_val), N_HELD_OUT)
+    views, tells = np.zeros(N_HELD_OUT, np.int64), np.full(N_HELD_OUT, settings.conditioning)
     t = torch.linspace(0, settings.n_steps - 1, N_HELD_OUT).long()
     generator = torch_generator(seed, "train-diffusion", "held-out")
     noises = torch.randn((2, N_HELD_OUT, *latents.meta["shape"]), generator=generator)
-    clean = latents.draw(rows, np.zeros(N_HELD_OUT, np.int64), noises[0])
-    losses = [
-        sample_losses(
-            model,
-            clean[part].to(device),
-            t[part].to(device),
-            noises[1, part].to(device),
-            schedule,
-            settings.weighting,
-            settings.norm,
-        )
-        for part in torch.arange(N_HELD_OUT).split(settings.batch)
+    clean = latents.draw(rows, views, noises[0])
+    condition = _condition(latents, rows, views, tells) if told else None
+    parts = torch.arange(N_HELD_OUT).split(max(1, settings.batch // settings.accumulate))
+    return [NoisyBatch(clean[p], t[p], noises[1][p], None if condition is None else condition[p]) for p in parts]
+
+
+def _draw_samples(generator: SpecDM, latents: Latents, path: Path) -> None:
+    """Draw decoded validation latents beside samples; the same noise at every call, so that pictures compare."""
+    n_train = latents.meta["n_train"]
+    rows = np.arange(n_train, n_train + latents.meta["n_val"])[:N_SHOWN]
+    views, zero = np.zeros(len(rows), np.int64), torch.zeros((len(rows), *latents.meta["shape"]))
+    real = generator.decode(latents.draw(rows, views, zero))
+    drawn = generator.sample(N_SHOWN, batch=N_SHOWN)
+    shown = [
+        figures.Block("validation patches, decoded", real.images, real.masks),
+        figures.Block("samples", drawn.images, drawn.masks),
     ]
-    return {"held_out": float(torch.cat(losses).mean())}
+    figures.blocks(shown, PatchMeta.from_dict(latents.meta["meta"]), path)
+
+
+def _start_from(folder: Path, denoiser: Denoiser, latents: Latents) -> str:
+    """Copy the fitting weights of a trained denoiser; returns its id."""
+    weights, config = load_weights(folder, "denoiser")
+    copy_matching(
+        denoiser, weights, folder, PatchMeta.from_dict(config["meta"]), PatchMeta.from_dict(latents.meta["meta"])
+    )
+    return config["id"]

@@ -13,15 +13,15 @@ import torch
 from specdm import files, provenance, training
 from specdm.errors import UserError
 from specdm.metrics.segmentation import ConfusionMatrix
-from specdm.model import save_weights
 from specdm.nn import downstream
 from specdm.nn.downstream.common import DownstreamNetwork, Recipe
 from specdm.patches import Normaliser, PatchSet, open_patches
-from specdm.randomness import numpy_generator, seed_of
+from specdm.randomness import seed_of
 from specdm.settings import DownstreamSettings, Regime
-from specdm.stages.batches import Mixture, described, require_alike
+from specdm.stages.batches import Batch, Mixture, described, require_alike, stratified_subset
+from specdm.weights import save_weights
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 EVAL_BATCH = 16
 
 
@@ -68,11 +68,10 @@ def train_downstream(
 
     class_weights = training_set.root_class_weights() if settings.class_weights == "sqrt" else None
 
-    def loss_at(model, step: int, device: torch.device) -> dict[str, torch.Tensor]:
-        keys = (seed, "train-downstream")
-        # Dropout and stochastic depth draw from the global generator: keyed by step, a resumed run repeats them.
-        torch.manual_seed(seed_of(*keys, "dropout", step))
-        batch = training_set.training_batch(step, settings.batch, settings.augment, normaliser, device, *keys)
+    key = (seed, "train-downstream")
+
+    def losses(model, data: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+        batch = data.to(device)
         weights = class_weights.to(device) if class_weights is not None else None
         return {"total": model.training_loss(batch.images, batch.masks, weights)}
 
@@ -80,7 +79,7 @@ def train_downstream(
         confusion = ConfusionMatrix(len(labels))
         for start in range(0, len(mixture), EVAL_BATCH):
             rows = np.arange(start, min(start + EVAL_BATCH, len(mixture)))
-            batch = mixture.batch(rows, normaliser, device)
+            batch = mixture.batch(rows, normaliser).to(device)
             confusion.update(model(batch.images).argmax(1).cpu().numpy(), batch.masks.cpu().numpy())
         return confusion
 
@@ -98,13 +97,20 @@ def train_downstream(
     trained = training.fit(
         network,
         _optimiser(network, recipe),
-        loss_at,
+        training.Task(
+            lambda part: training_set.training_batch(part, settings.batch, settings.augment, normaliser, *key),
+            losses,
+            settings.batch,
+            lambda part: training_set.training_ids(part, settings.batch, *key),
+            lambda model, device, step: {"score": score(model, held_out, device).scores(labels.names)["mf1_macro"]},
+        ),
         training.warmup_then(
             settings.steps, recipe.schedule, round(recipe.warmup_fraction * settings.steps), recipe.poly_power
         ),
         training.Plan(
             settings.steps,
-            settings.precision,
+            key,
+            precision=settings.precision,
             val_every=settings.val_every,
             keep=settings.select,
             max_minutes=max_minutes,
@@ -112,10 +118,11 @@ def train_downstream(
         ),
         state,
         fingerprint,
-        validate=lambda model, device: {"score": score(model, held_out, device).scores(labels.names)["mf1_macro"]},
         forward_methods=("training_loss",),
         name=f"{network_name} on {dataset} {regime_name}, seed {seed}",
     )
+    if not trained.writes:
+        return ""
     network.load_state_dict(trained.weights)
     device = next(network.parameters()).device
     network.eval()
@@ -185,24 +192,3 @@ def compose(patches: PatchSet, samples_folder: Path | None, regime: Regime, n_re
         require_alike(patches, samples)  # also without real patches: they give the normaliser and the test
         parts.append((samples, np.arange(wanted)))
     return Mixture(parts)
-
-
-def stratified_subset(patches: PatchSet, n: int, seed: int) -> np.ndarray:
-    """Positions of n training patches, each group (a city, a block) in proportion to its size, sorted.
-
-    Raises:
-        UserError: when the training split holds fewer than n.
-    """
-    positions = patches.ids("train")
-    if len(positions) < n:
-        raise UserError(
-            f"{patches.folder}: n_real asks for {n} training patches, the split holds {len(positions)}: lower n_real."
-        )
-    rng = numpy_generator(seed, "subset")
-    groups = patches.index["group"].to_numpy()[positions]
-    names, sizes = np.unique(groups, return_counts=True)
-    # Spread each group's patches evenly over 0..1: the n smallest places hold each group in proportion.
-    place = np.empty(len(positions))
-    for name, size in zip(names, sizes, strict=True):
-        place[groups == name] = (rng.permutation(size) + rng.random()) / size
-    return np.sort(positions[np.argsort(place, kind="stable")[:n]])

@@ -10,13 +10,13 @@ import torch
 
 from specdm import files, provenance, training
 from specdm.metrics.segmentation import ConfusionMatrix
-from specdm.model import load_weights, save_weights
 from specdm.nn.autoencoder import one_hot
 from specdm.nn.teacher import Teacher
 from specdm.patches import Normaliser, open_patches
 from specdm.randomness import seed_of
 from specdm.settings import TeacherSettings
-from specdm.stages.batches import Mixture, described
+from specdm.stages.batches import Batch, Mixture, described
+from specdm.weights import load_weights, save_weights
 
 STAGE_VERSION = 2
 
@@ -47,16 +47,19 @@ def train_teacher(
     mixture, held_out = Mixture([(patches, train)]), Mixture([(patches, patches.ids("val"))])
     weights = mixture.root_class_weights()
 
-    def loss_at(model, step: int, device: torch.device) -> dict[str, torch.Tensor]:
-        batch = mixture.training_batch(step, settings.batch, "d4", normaliser, device, seed, "train-teacher")
+    key = (seed, "train-teacher")
+
+    def losses(model, data: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+        batch = data.to(device)
         onehot = one_hot(batch.masks, spec["classes"])
         logits, predicted = model(batch.images, onehot)
         return Teacher.loss(logits, predicted, batch.images, batch.masks, weights.to(device), batch.valid)
 
-    def validate(model, device: torch.device) -> dict[str, float]:
+    def validate(model, device: torch.device, step: int) -> dict[str, float]:
         confusion = ConfusionMatrix(spec["classes"])
         for start in range(0, len(held_out), settings.batch):
-            batch = held_out.batch(np.arange(start, min(start + settings.batch, len(held_out))), normaliser, device)
+            rows = np.arange(start, min(start + settings.batch, len(held_out)))
+            batch = held_out.batch(rows, normaliser).to(device)
             confusion.update(model.predict_mask(batch.images).argmax(1).cpu().numpy(), batch.masks.cpu().numpy())
         return {"score": confusion.scores(patches.meta.labels.names)["miou_macro"]}
 
@@ -65,20 +68,28 @@ def train_teacher(
     trained = training.fit(
         network,
         torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.01, fused=True),
-        loss_at,
+        training.Task(
+            lambda part: mixture.training_batch(part, settings.batch, "d4", normaliser, *key),
+            losses,
+            settings.batch,
+            lambda part: mixture.training_ids(part, settings.batch, *key),
+            validate,
+        ),
         training.warmup_then(settings.steps, "linear", settings.steps // 50),
         training.Plan(
             settings.steps,
-            val_every=max(settings.steps // 10, 1),
+            key,
+            val_every=training.every(settings.steps, 10),
             keep="best",
             max_minutes=max_minutes,
             resume_only=resume_only,
         ),
         state,
         fingerprint,
-        validate,
         name=f"teacher of {patches.meta.name}",
     )
+    if not trained.writes:
+        return ""
     config = {
         "kind": "teacher",
         "id": files.digest(fingerprint),

@@ -120,7 +120,9 @@ def test_overfits_one_batch(spec):
     hot = one_hot(masks, 3)
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     for _ in range(60):
-        terms = autoencoder_loss(model(images, hot), images, masks, AutoencoderLossWeights(), [2.0] * 5, [1.0] * 5)
+        terms = autoencoder_loss(
+            model(images, hot), images, masks, AutoencoderLossWeights(), [2.0] * 5, [1.0] * 5, model.autoencoder_slices
+        )
         optimiser.zero_grad()
         terms["total"].backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

@@ -6,10 +6,10 @@ from diffusers import DDIMScheduler, DDPMScheduler
 
 from specdm.errors import UserError
 from specdm.nn.diffusion import (
+    LossForm,
     NoiseSchedule,
     add_noise,
     alpha_bar,
-    diffusion_loss,
     loss_weights,
     sample_latents,
     sample_losses,
@@ -91,15 +91,15 @@ def test_noise_is_added_by_the_closed_form():
 
 
 def test_min_snr_weighs_the_clean_latent_alike_in_both_forms():
-    v, epsilon = (loss_weights(NoiseSchedule(prediction=p), "min_snr", 5.0) for p in ("v", "epsilon"))
+    v, epsilon = (loss_weights(NoiseSchedule(prediction=p), LossForm("min_snr")) for p in ("v", "epsilon"))
     abar = alpha_bar(NoiseSchedule())
     snr = abar / (1 - abar)
     # |v - v^|^2 = (SNR + 1) |x - x^|^2  and  |e - e^|^2 = SNR |x - x^|^2
     torch.testing.assert_close(v * (snr + 1), snr.clamp_max(5))
     torch.testing.assert_close(epsilon * snr, snr.clamp_max(5))
-    assert (loss_weights(NoiseSchedule(), "none") == 1).all()
+    assert (loss_weights(NoiseSchedule(), LossForm()) == 1).all()
     with pytest.raises(UserError, match="weighting"):
-        loss_weights(NoiseSchedule(), "snr")
+        LossForm("snr")
 
 
 def test_loss_is_the_weighted_mean_error_and_zero_for_the_truth():
@@ -107,17 +107,17 @@ def test_loss_is_the_weighted_mean_error_and_zero_for_the_truth():
     z0, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
     truth = target(z0, t, noise, schedule)
     args = (z0, t, noise, schedule)
-    assert diffusion_loss(lambda z, t: truth, *args) == 0
+    assert (sample_losses(lambda z, t: truth, *args, LossForm()) == 0).all()
     off = truth + torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
-    torch.testing.assert_close(sample_losses(lambda z, t: off, *args, norm="l1"), torch.tensor([1.0, 3.0]))
-    torch.testing.assert_close(sample_losses(lambda z, t: off, *args, norm="l2"), torch.tensor([1.0, 9.0]))
-    weights = loss_weights(schedule, "min_snr")[t].float()
+    torch.testing.assert_close(sample_losses(lambda z, t: off, *args, LossForm(norm="l1")), torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(sample_losses(lambda z, t: off, *args, LossForm(norm="l2")), torch.tensor([1.0, 9.0]))
+    weights = loss_weights(schedule, LossForm("min_snr"))[t].float()
     expected = (weights * torch.tensor([1.0, 9.0])).mean()
-    loss = diffusion_loss(lambda z, t: off.bfloat16(), *args, weighting="min_snr")
+    loss = sample_losses(lambda z, t: off.bfloat16(), *args, LossForm("min_snr")).mean()
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected, rtol=1e-2, atol=0)
     with pytest.raises(UserError, match="norm"):
-        diffusion_loss(lambda z, t: off, *args, norm="l3")
+        sample_losses(lambda z, t: off, *args, LossForm(norm="l3"))
 
 
 @pytest.mark.parametrize("n", [1, 7, 25, 30, 60, 600, 999, 1000])

@@ -79,6 +79,9 @@ def test_l1_sees_only_valid_values_and_is_zero_without_any():
     assert l1(a, b, valid) == 1 and l1(a, b) == 5 and l1(a, b, torch.zeros(1, 1, 2, 2, dtype=bool)) == 0
 
 
+STREAMS = {"image": slice(0, 6), "mask": slice(6, 8)}
+
+
 def _case(dtype=torch.float32):
     refl = torch.rand(2, 1, 4, 8, 8) + 0.1
     mean, std = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.05, 0.1, 0.2, 0.1])
@@ -92,11 +95,13 @@ def _case(dtype=torch.float32):
 def test_total_is_equations_one_and_two_with_the_angle_in_reflectance():
     refl, mean, std, images, masks, recon = _case()
     weights = AutoencoderLossWeights(sad=0.3, mask=2.0, kl=0.7)
-    terms = autoencoder_loss(recon, images, masks, weights, mean, std)
+    terms = autoencoder_loss(recon, images, masks, weights, mean, std, STREAMS)
     fake = refl + 0.1 * std.view(-1, 1, 1)
     torch.testing.assert_close(terms["sad_rad"], spectral_angle(refl, fake, 2).mean(), atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(terms["l1"], torch.tensor(0.1))
-    total = terms["l1"] + 0.3 * terms["sad_rad"] + 2 * terms["cross_entropy"] + 0.7 * terms["kl"]
+    total = (
+        terms["l1"] + 0.3 * terms["sad_rad"] + 2 * terms["cross_entropy"] + 0.7 * (terms["kl_image"] + terms["kl_mask"])
+    )
     torch.testing.assert_close(terms["total"], total)
 
 
@@ -104,11 +109,11 @@ def test_nodata_pixels_change_no_image_term():
     _, mean, std, images, masks, recon = _case()
     valid = torch.ones(2, 1, 8, 8, dtype=torch.bool)
     valid[:, :, :3] = False
-    before = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std, valid)
+    before = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std, STREAMS, valid)
     recon.images[:, :, :, :3] = -50
-    after = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std, valid)
+    after = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std, STREAMS, valid)
     assert before == after
-    assert autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std)["l1"] > before["l1"]
+    assert autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std, STREAMS)["l1"] > before["l1"]
 
 
 def test_losses_upcast_half_precision_without_autocast():
@@ -124,7 +129,7 @@ def test_losses_upcast_half_precision_without_autocast():
 def test_loss_is_float32_for_half_precision_outputs_under_autocast():
     _, mean, std, images, masks, recon = _case(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        terms = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std)
+        terms = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(), mean, std, STREAMS)
     assert {v.dtype for v in terms.values()} == {torch.float32} and terms["total"].isfinite()
 
 

@@ -7,8 +7,8 @@ from specdm.labels import OSCD, SEGMUNICH
 from specdm.nn.views import view
 from specdm.patches import Normaliser, PatchMeta, PatchRecord, PatchWriter, open_patches
 from specdm.stages.batches import Mixture
+from specdm.training import Part
 
-CPU = torch.device("cpu")
 FEW = {"a": ("train", 3)}
 
 
@@ -21,7 +21,7 @@ def test_rows_of_two_sets_arrive_in_order_and_standardised(pair):
     first, second = pair
     mixture = Mixture([(first, np.array([2, 0])), (second, np.array([1]))])
     normaliser = Normaliser((0.1, 0.2, 0.3, 0.4), (1.0, 2.0, 3.0, 4.0))
-    batch = mixture.batch(np.array([2, 0]), normaliser, CPU)
+    batch = mixture.batch(np.array([2, 0]), normaliser)
     for row, (patches, position) in enumerate([(second, 1), (first, 2)]):
         refl = patches.images[position] * 1e-4 - 0.1
         expected = (refl - np.array([0.1, 0.2, 0.3, 0.4])[:, None, None]) / np.array([1, 2, 3, 4])[:, None, None]
@@ -38,8 +38,8 @@ def test_image_mask_and_validity_turn_together(tmp_path, pair):
     with PatchWriter(tmp_path / "z", meta, (1, 4, 32, 32), "uint16") as writer:
         writer.append(images, masks.astype(np.uint8), [PatchRecord("a", "train", "a", "a")])
     mixture, normaliser = Mixture([(open_patches(tmp_path / "z"), np.array([0]))]), Normaliser((0,) * 4, (1,) * 4)
-    straight = mixture.batch(np.zeros(8, int), normaliser, CPU)
-    turned = mixture.batch(np.zeros(8, int), normaliser, CPU, np.arange(8))
+    straight = mixture.batch(np.zeros(8, int), normaliser)
+    turned = mixture.batch(np.zeros(8, int), normaliser, np.arange(8))
     assert (~straight.valid[0, 0]).sum() == 15
     for k in range(8):
         for name in ("images", "masks", "valid"):
@@ -56,7 +56,7 @@ def test_pixels_without_data_look_like_the_mean_of_every_band(tmp_path, pair, no
     with PatchWriter(tmp_path / "z", meta, (2, 4, 32, 32), "int16") as writer:
         writer.append(images, np.zeros((1, 32, 32), np.uint8), [PatchRecord("a", "train", "a", "a")])
     mixture = Mixture([(open_patches(tmp_path / "z"), np.array([0]))])
-    batch = mixture.batch(np.array([0]), Normaliser((0.1,) * 4, (0.5,) * 4), CPU)
+    batch = mixture.batch(np.array([0]), Normaliser((0.1,) * 4, (0.5,) * 4))
     assert (batch.images[0, 1, :, :3, :5] == 0).all() and not batch.valid[0, 1, :3, :5].any()
     assert batch.images[0, 0, 1, 7, 7] != 0 and batch.valid.sum() == 2 * 32 * 32 - 15
     np.testing.assert_allclose(batch.images[0, 1, :, 3:], (5000 * 1e-4 - 0.1 - 0.1) / 0.5, rtol=1e-5)
@@ -64,10 +64,10 @@ def test_pixels_without_data_look_like_the_mean_of_every_band(tmp_path, pair, no
 
 def test_a_training_step_has_the_same_batch_whatever_came_before(pair):
     mixture, normaliser = Mixture([(pair[0], np.arange(3))]), Normaliser((0,) * 4, (1,) * 4)
-    fifth = mixture.training_batch(5, 2, "d4", normaliser, CPU, 0, "stage")
-    mixture.training_batch(0, 2, "d4", normaliser, CPU, 0, "stage")
-    again = mixture.training_batch(5, 2, "d4", normaliser, CPU, 0, "stage")
-    other = mixture.training_batch(5, 2, "d4", normaliser, CPU, 1, "stage")
+    fifth = mixture.training_batch(Part(5), 2, "d4", normaliser, 0, "stage")
+    mixture.training_batch(Part(0), 2, "d4", normaliser, 0, "stage")
+    again = mixture.training_batch(Part(5), 2, "d4", normaliser, 0, "stage")
+    other = mixture.training_batch(Part(5), 2, "d4", normaliser, 1, "stage")
     assert torch.equal(fifth.images, again.images)
     assert not torch.equal(fifth.images, other.images)
 

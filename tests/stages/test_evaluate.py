@@ -69,7 +69,7 @@ def test_the_picture_shows_as_many_real_as_synthetic_pairs(evaluated):
     widths = {kind: Image.open(folder / "samples.png").size for kind, folder in evaluated.items()}
     # per block two composites a date and a mask: three tiles for one date, five for two
     assert widths["change"][0] > widths["segmentation"][0] > 2 * 3 * 32
-    assert widths["change"][1] == widths["segmentation"][1]
+    assert all(height > 2 * 32 for _, height in widths.values())
 
 
 def test_metrics_say_where_they_come_from(result):

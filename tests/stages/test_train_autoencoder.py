@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from specdm.labels import IGNORE, SEGMUNICH
 from specdm.model import TrainedAutoencoder
-from specdm.patches import PatchRecord, PatchWriter, open_patches, to_reflectance
+from specdm.patches import PatchRecord, PatchWriter, open_patches, to_dn, to_reflectance
 
 
 def _same(a: dict, b: dict) -> bool:
@@ -40,7 +40,7 @@ def test_streams_share_the_latent_as_the_config_says(segmentation_chain, single_
     }
     assert streams == {
         "two": {"image1": [0, 2], "mask": [2, 4]},
-        "single": {"joint": [0, 2]},
+        "single": {"joint": [0, 4]},  # as many as the two streams
         "change": {"image1": [0, 2], "image2": [2, 4], "mask": [4, 6]},
     }
 
@@ -80,9 +80,12 @@ def test_a_state_of_other_settings_is_set_aside_or_refused(tmp_path, verb, setti
     other = settings.autoencoder | {"sad_weight": 0.5, "steps": 1}
     words = ["--resume-only"]
     refused = verb("train-autoencoder", *words, **options, settings=other)
-    assert refused == f"error: {tmp_path}/state belongs to another run, settings differs: train without --resume-only."
+    assert (
+        refused
+        == f"error: {tmp_path}/state belongs to another run, settings.steps differs: train without --resume-only."
+    )
     assert verb("train-autoencoder", **options, settings=other) == 0
-    assert "stale-state-1: settings differs" in capsys.readouterr().err
+    assert "stale-state-1: settings.steps differs" in capsys.readouterr().err
     assert (tmp_path / "stale-state-1" / "last.pt").is_file()
 
 
@@ -109,7 +112,8 @@ def test_decoding_gives_the_data_type_and_never_nodata(kind, request):
     trained = TrainedAutoencoder.load(chain.autoencoder)
     latents = torch.randn(2, trained.network.latent_channels, 16, 16)
     with torch.no_grad():
-        images, masks = trained.decode_dn(latents * 100)
+        refl, masks = trained.decode(latents * 100)
+    images = to_dn(refl, trained.meta, trained.dtype)
     assert images.dtype == np.uint16
     assert images.shape == (2, *trained.shape)
     assert images.min() >= 1

@@ -16,6 +16,7 @@ def test_the_config_says_what_sampling_needs(chain):
         "beta_end": 0.0155,
         "kind": "scaled_linear",
         "zero_terminal_snr": False,
+        "snr_scale": 1.0,
         "prediction": "v",
     }
     assert config["latents"] == {key: latents[key] for key in ("mean", "std", "shape", "streams")}
