@@ -45,4 +45,5 @@ rule all:
     input:
         f"{RESULTS}/tables/downstream.csv",
         f"{RESULTS}/tables/synthesis.csv",
+        f"{RESULTS}/tables/sad_ablation.csv",
         f"{RESULTS}/report.html",

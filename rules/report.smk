@@ -41,11 +41,13 @@ rule downstream_table:
 
 
 rule synthesis_table:
-    """Collect the metrics of the synthetic sets: one row a data set and method."""
+    """Collect the metrics of the synthetic sets and the ablation of the spectral angle: one row a data set and method."""
     input:
-        per_method(f"{RESULTS}/metrics/{{dataset}}/{{method}}/synthesis.json"),
+        metrics=per_method(f"{RESULTS}/metrics/{{dataset}}/{{method}}/synthesis.json"),
+        paper=f"{workflow.basedir}/config/paper_reconstruction.csv",
     output:
-        f"{RESULTS}/tables/synthesis.csv",
+        table=f"{RESULTS}/tables/synthesis.csv",
+        ablation=f"{RESULTS}/tables/sad_ablation.csv",
     log:
         f"{RESULTS}/logs/synthesis_table.log",
     conda:
@@ -55,7 +57,8 @@ rule synthesis_table:
     message:
         "Collecting the synthesis table"
     shell:
-        "python -m specdm tabulate {input} --out {output} > {log} 2>&1"
+        "python -m specdm tabulate {input.metrics} --out {output.table} --out-reconstruction {output.ablation}"
+        " --paper-reconstruction {input.paper:q} > {log} 2>&1"
 
 
 def simulation_note():
@@ -74,7 +77,7 @@ rule report:
     """Write the page with tables and pictures."""
     input:
         downstream=rules.downstream_table.output.table,
-        synthesis=rules.synthesis_table.output[0],
+        synthesis=rules.synthesis_table.output.table,
         pictures=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/samples.png"),
         spectra=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/spectra.png"),
     output:

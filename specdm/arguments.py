@@ -63,6 +63,6 @@ def read_shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     k, _, m = text.partition("/")
-    if not (k.isdigit() and m.isdigit() and 1 <= int(k) <= int(m)):
+    if not (k.isdecimal() and m.isdecimal() and 1 <= int(k) <= int(m)):
         raise UserError(f"--shard: {text!r} is no share: write for example --shard 1/4 for the first of four.")
     return int(k), int(m)

@@ -206,7 +206,7 @@ def sample(
     model: Annotated[Path, typer.Option(help="folder with autoencoder/ and denoiser/")],
     out: Out,
     state: State,
-    n: Annotated[int, typer.Option(help="patches to draw")],
+    n: Annotated[int, typer.Option(help="patches to draw", min=1)],
     name: Annotated[str, typer.Option(help="name of the synthetic set")] = "synthetic",
     settings: Settings = "{}",
     seed: Seed = 0,
@@ -219,6 +219,8 @@ def sample(
     from specdm.settings import SamplingSettings
     from specdm.stages.sample import sample as stage
 
+    if merge and shard:
+        raise UserError("--merge joins the shards that were drawn: give it without --shard.")
     section = read_section(SamplingSettings, settings)
     section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
     if guidance is not None:
@@ -312,13 +314,22 @@ def tabulate(
     paper: Annotated[
         Path, typer.Option(help="the paper's figures (config/paper_results.csv)", show_default=False)
     ] = CONFIG / "paper_results.csv",
+    out_reconstruction: Annotated[
+        Path | None, typer.Option(help="also write the ablation of the spectral angle")
+    ] = None,
+    paper_reconstruction: Annotated[
+        Path, typer.Option(help="the paper's table 4 (config/paper_reconstruction.csv)", show_default=False)
+    ] = CONFIG / "paper_reconstruction.csv",
 ) -> str:
-    """Collect metric files into a table: of downstream results with --out-seeds, else of the synthesis."""
+    """Collect metric files into tables: of downstream results with --out-seeds, else of the synthesis."""
     from specdm.stages import tabulate as stage
 
     if out_seeds:
         return stage.downstream_tables(metrics, paper, out, out_seeds)
-    return stage.synthesis_table(metrics, out)
+    made = stage.synthesis_table(metrics, out)
+    if out_reconstruction:
+        made += f", {stage.reconstruction_table(metrics, paper_reconstruction, out_reconstruction)}"
+    return made
 
 
 @_verb("tables -> their headline columns on the screen")

@@ -67,6 +67,7 @@ class Config(Section):
                 raise ValueError(str(error).rstrip(".")) from error
         for name, dataset in self.datasets.items():
             _check_dataset(f"datasets.{name}", dataset, self.methods)
+            _check_start(name, self.datasets)
             for method in dataset.methods:
                 try:
                     settings = self.method(name, method)
@@ -104,6 +105,23 @@ def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
             f"{key}.prepare.patch_px: {dataset.prepare.patch_px} is not a multiple of 32, which the networks "
             f"{', '.join(dataset.networks)} need"
         )
+
+
+def _check_start(name: str, datasets: dict[str, Dataset]) -> None:
+    """Refuse to start generators from a data set that does not exist, does not train them, or starts from this one."""
+    start, seen = datasets[name].init_from, [name]
+    key = f"datasets.{name}.init_from"
+    if start is None or (start not in datasets and "/" in start):  # a folder
+        return
+    _check_names(key, [start], [n for n in datasets if n != name] or ["a folder"])
+    for method in datasets[name].methods:
+        if method not in datasets[start].methods:
+            raise ValueError(f"{key}: {start} does not train the method {method}, add it to datasets.{start}.methods")
+    while start in datasets:
+        if start in seen:
+            raise ValueError(f"{key}: {' -> '.join([*seen, start])} goes in a circle")
+        seen.append(start)
+        start = datasets[start].init_from
 
 
 def _check_sizes(dataset: str, method: str, patch_px: int, settings: MethodSettings) -> None:

@@ -44,9 +44,11 @@ class Progress:
         `more` is added to the line; `speak` prints one whatever the time.
         """
         if self._bar is not None:
-            self._bar.update(done - self._bar.n)
             if more:
-                self._bar.set_postfix_str(more)
+                self._bar.set_postfix_str(more, refresh=False)
+            self._bar.update(done - self._bar.n)
+            if speak:
+                self._bar.refresh()
             if done == self.total:
                 self._bar.close()
             return

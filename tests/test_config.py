@@ -307,7 +307,7 @@ def test_a_method_takes_what_it_does_not_say_from_its_base(raw):
 def test_overrides_of_a_data_set_win_over_every_method(raw):
     settings = config.validate(raw)
     assert settings.method("oscd", "specdm").autoencoder.batch == 4
-    assert settings.method("oscd", "specdm-paper").diffusion.unet.dropout == 0.1
+    assert settings.method("oscd", "specdm-paper").diffusion.batch == 16
     assert settings.method("oscd", "specdm-paper").diffusion.unet.width == 192
     assert settings.method("segmunich", "specdm") == settings.methods["specdm"]
 

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from specdm.progress import Progress, duration, pace
@@ -73,3 +75,64 @@ def test_times_in_words_never_show_sixty(seconds, text):
 )
 def test_slow_work_keeps_its_digits(rate, text):
     assert pace(rate, 1) == text
+
+
+def test_a_line_can_be_forced_and_says_more(capsys):
+    clock = _Clock()
+    progress = Progress("training", 10, "steps", clock=clock)
+    clock.now += 2
+    progress.update(4, "loss 0.5")
+    progress.update(4, "loss 0.5", speak=True)
+    clock.now += 2
+    progress.update(8, "loss 0.4")
+    assert capsys.readouterr().out == "training: 4/10 steps  2/s  3.0 s left  loss 0.5\n"
+
+
+def test_a_forced_line_counts_as_the_last_one(capsys):
+    clock = _Clock()
+    progress = Progress("training", 10, "steps", clock=clock)
+    for seconds, done, speak in [(15, 3, True), (15, 6, False), (5, 7, False)]:
+        clock.now += seconds
+        progress.update(done, speak=speak)
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["3/10", "7/10"]
+
+
+def test_lines_need_no_end(capsys):
+    Progress("training", 10).close()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_moves_shows_more_and_closes_at_the_end(capsys):
+    progress = Progress("encoding", 5, bar=True)
+    progress.update(2, "loss 0.5")
+    progress.update(5, "loss 0.25")
+    last = capsys.readouterr().out.split("\r")[-1]
+    assert last.startswith("encoding: 100%")
+    assert "5/5" in last
+    assert "patches" in last
+    assert "loss 0.25]" in last
+    assert last.endswith("\n")
+    progress.close()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_whose_loop_stops_early_is_closed_where_it_stood(capsys):
+    progress = Progress("training", 9, "steps", start=4, bar=True)
+    assert "4/9" in capsys.readouterr().out
+    progress.update(6)
+    progress.update(7, "loss 0.5", speak=True)
+    assert "\n" not in capsys.readouterr().out
+    progress.close()
+    last = capsys.readouterr().out.split("\r")[-1]
+    assert "7/9" in last
+    assert "loss 0.5" in last
+    assert last.endswith("\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_gets_a_bar_and_a_file_does_not(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    progress = Progress("encoding", 5)
+    progress.update(3)
+    progress.close()
+    assert ("3/5" in capsys.readouterr().out) is terminal

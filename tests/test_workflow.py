@@ -56,6 +56,31 @@ def test_every_rule_says_in_a_sentence_what_it_does(tmp_path):
         assert re.search(rf"^{rule} \(.+\.\)$", listed, re.M), rule
 
 
+def test_generators_can_start_from_another_data_set_and_see_fewer_labels(tmp_path):
+    more = tmp_path / "more.yaml"
+    more.write_text("datasets: {oscd: {init_from: segmunich, generator_data: subset}}\n")
+    target = "results/models/oscd/specdm/denoiser/config.json"
+    output = snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)])
+    assert jobs_of(output)["train_autoencoder"] == jobs_of(output)["train_diffusion"] == 2
+    start = "--init-from results/models/segmunich/specdm"
+    stages = ("train-autoencoder", "train-diffusion", "encode")
+    commands = {stage: re.findall(rf"(?:specdm|launch) {stage} .*", output) for stage in stages}
+    for part, stage in (("autoencoder", "train-autoencoder"), ("denoiser", "train-diffusion")):
+        oscd = [c for c in commands[stage] if "--out results/models/oscd" in c]
+        assert len(oscd) == 1 and f"{start}/{part}" in oscd[0]
+        assert start not in next(c for c in commands[stage] if "--out results/models/segmunich" in c)
+    assert [c for c in commands["train-autoencoder"] if "--n-real" in c] == [
+        c for c in commands["train-autoencoder"] if "--n-real 100 --subset-seed 0" in c and "models/oscd" in c
+    ]
+    assert all("--swap-dates" in c for c in commands["encode"])
+
+
+def test_several_gpus_start_as_many_processes(tmp_path):
+    target = "results/models/segmunich/specdm/denoiser/config.json"
+    output = snakemake(tmp_path, "-n", "-p", "--set-resources", "train_diffusion:gpu=4", "--", target)
+    assert "--standalone --nproc-per-node" in next(c for c in re.findall(r".*train-diffusion .*", output))
+
+
 def test_wrong_key_stops_before_the_first_job_with_one_sentence(tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("methods: {specdm: {autoencoder: {sad_wieght: 0}}}\n")

@@ -94,7 +94,8 @@ def scheduler(
     uneven strides of DDIM when the number of steps does not divide the number of training steps.
     """
     # The solver takes betas and works with log-SNR, which must stay finite where no signal is left.
-    signal = alpha_bar.double().clamp_min(LEAST_SIGNAL)
+    signal = alpha_bar.double()
+    signal = signal.clamp_min(min(LEAST_SIGNAL, float(signal[signal > 0].min()) / 4))  # and must fall at every step
     betas = 1 - signal / torch.cat([signal.new_ones(1), signal[:-1]])
     solver = DPMSolverMultistepScheduler(
         num_train_timesteps=len(signal),

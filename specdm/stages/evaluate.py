@@ -96,6 +96,8 @@ def evaluate(
             "dataset": dataset,
             "method": method,
             "seed": seed,
+            "streams": autoencoder.config["provenance"]["settings"]["streams"],
+            "sad_weight": autoencoder.config["provenance"]["settings"]["sad_weight"],
             "features": f"teacher {teacher_config['id']}: pooled encoder features of a network trained on real data"
             + (
                 f"; {ignored:.1f} % of the real pixels have no label, and synthetic masks the same holes"

@@ -13,7 +13,8 @@ from specdm import files
 from specdm.metrics.segmentation import slug
 from specdm.patches import open_patches
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
+ASKED = ("asked_error", "asked_error_shuffled")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
@@ -57,6 +58,13 @@ def report(
         "<p>A network trained on real pairs reads the mask from each image. Read its agreement (mIoU) with the "
         "synthetic masks between that with masks shuffled among the images and that on unseen real pairs.</p>",
         _alignment_html(synthesis_table),
+    ]
+    parts += [
+        "<h3>Is every class there, as often as asked for?</h3>",
+        "<p>A class is lost when it holds more than 1 % of the real pixels and less than a tenth of that share in the "
+        "samples. The second number is the mean difference over classes between the fractions a sample was asked to "
+        "have and has, the third the same with the samples shuffled.</p>",
+        _coverage_html(synthesis_table),
     ]
     sets = {folder.name: open_patches(folder) for folder in patch_sets}
     for picture in pictures:
@@ -118,6 +126,19 @@ def _synthesis_html(table: pd.DataFrame) -> str:
     return _table(columns, rows, n_text=2)
 
 
+def _coverage_html(table: pd.DataFrame) -> str:
+    columns = ["data set", "method", "classes above 1 % lost", "fractions: got − asked (points)", "by chance"]
+    rows = [
+        [row["dataset"], row["method"], _number(row["classes_lost"], ".0f"), *(_points(row[k]) for k in ASKED)]
+        for row in table.to_dict("records")
+    ]
+    return _table(columns, rows, n_text=2)
+
+
+def _points(share: float) -> str:
+    return _number(100 * share, ".1f")
+
+
 def _alignment_html(table: pd.DataFrame) -> str:
     columns = ["data set", "method", "synthetic", "shuffled masks", "unseen real", "normalised (0 shuffled, 1 real)"]
     keys = ["agreement", "agreement_shuffled", "agreement_real", "agreement_normalised"]
@@ -129,10 +150,17 @@ def _legend_html(patches, table: pd.DataFrame, dataset: str, method: str) -> str
     chosen = table[(table["dataset"] == dataset) & (table["method"] == method)].iloc[0]
     entries = []
     for c in patches.meta.labels.classes:
-        real, fake = (_number(chosen[f"share_{kind}_{slug(c.name)}"], ".1%") for kind in ("real", "synthetic"))
+        real, fake = (
+            _number(chosen[f"share_{kind}_{slug(c.name)}"], ".1%")
+            + _in_brackets(_number(chosen[f"presence_{kind}_{slug(c.name)}"], ".0%"))
+            for kind in ("real", "synthetic")
+        )
         colour = "#{:02x}{:02x}{:02x}".format(*c.colour)
         entries.append(f'<span><i style="background:{colour}"></i>{html.escape(c.name)} {real} → {fake}</span>')
-    return f"<p class=key>{''.join(entries)}</p><p class=note>Share of pixels, real → synthetic.</p>"
+    return (
+        f"<p class=key>{''.join(entries)}</p>"
+        "<p class=note>Share of pixels (in brackets: of patches that hold the class), real → synthetic.</p>"
+    )
 
 
 def _data_html(patches) -> str:

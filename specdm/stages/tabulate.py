@@ -12,9 +12,10 @@ import pandas as pd
 from specdm import files
 from specdm.errors import UserError
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 ROW = ["dataset", "network", "regime", "method", "n_real", "n_synthetic", "n_test", "steps"]
 # Paper convention first: means over all classes. Then the convention without class 0, and the change class by itself.
+DISTANCES = ["fd_image1", "fd_image2", "fd_mask"]
 HEADLINE = ["miou_macro", "mf1_macro", "miou_fg", "mf1_fg", "oa", "kappa"]
 
 
@@ -70,6 +71,36 @@ def synthesis_table(metric_files: Sequence[Path], out: Path) -> str:
     return f"{len(rows)} rows in {out}"
 
 
+def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -> str:
+    """What the spectral angle in the loss does, as the paper's table 4: reconstruction and distances of every method.
+
+    Args:
+        metric_files: metrics of the synthetic sets.
+        paper: CSV of the paper's figures, which stand beside methods of two streams with and without the angle. Its
+            FIDs use other features than our Fréchet distances: compare them within a column only.
+        out: the CSV file to write.
+
+    Returns:
+        What was made, in words.
+    """
+    rows = [json.loads(path.read_text()) for path in metric_files]
+    errors = ["reconstruction_rmse", "reconstruction_sad_rad", "reconstruction_cross_entropy"]
+    table = pd.DataFrame(
+        [
+            {key: row[key] for key in ("dataset", "method", "streams", "sad_weight")}
+            | {"sad": row["sad_weight"] > 0 if row["streams"] == "two" else None}
+            | {key: v for key, v in _numbers(row["scores"]).items() if key in [*errors, *DISTANCES]}
+            for row in rows
+        ]
+    )
+    published = pd.read_csv(paper)
+    published = published.rename(columns=lambda c: c if c in ("dataset", "sad") else f"paper_{c}")
+    table["sad"], published["sad"] = table["sad"].astype(object), published["sad"].astype(object)
+    table = table.merge(published, on=["dataset", "sad"], how="left").drop(columns="sad")
+    _write(table, out)
+    return f"{len(table)} rows in {out}"
+
+
 def summary(downstream: Path, synthesis: Path | None) -> str:
     """The headline columns of the tables as text for a terminal."""
     columns = [*ROW[:3], "n_real", "n_synthetic", "n_seeds", "miou_macro_mean", "mf1_macro_mean", "iou_change_mean"]
@@ -79,6 +110,8 @@ def summary(downstream: Path, synthesis: Path | None) -> str:
         parts.append(_text(synthesis, columns, "Synthetic patches (distances beside their floor, two real halves)"))
         columns = ["dataset", "method", "agreement", "agreement_shuffled", "agreement_real"]
         parts.append(_text(synthesis, columns, "Do masks fit images? Agreement with a network trained on real pairs"))
+        columns = ["dataset", "method", "classes_lost", "asked_error", "asked_error_shuffled"]
+        parts.append(_text(synthesis, columns, "Classes above 1 % that were lost; class fractions, got against asked"))
     return "\n".join(parts)
 
 

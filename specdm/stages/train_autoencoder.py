@@ -13,7 +13,7 @@ from specdm import figures, files, provenance, training
 from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder, StreamSpec, one_hot
 from specdm.nn.losses import AutoencoderLossWeights, autoencoder_loss
 from specdm.patches import Normaliser, PatchMeta, PatchSet, check_masks, open_patches
-from specdm.randomness import seed_of, torch_generator
+from specdm.randomness import numpy_generator, seed_of, torch_generator
 from specdm.settings import AutoencoderSettings, StreamSettings
 from specdm.stages.batches import Batch, Mixture, described, stratified_subset
 from specdm.stages.initial import copy_matching
@@ -68,7 +68,7 @@ def train_autoencoder(
     started_from = _start_from(init_from, network, patches.meta) if init_from else None
     latent = (height // network.downsampling, width // network.downsampling)
     mixture = Mixture([(patches, seen_patches(patches, subset))])
-    held_out = Mixture([(patches, patches.ids("val")[:N_HELD_OUT])])
+    held_out = Mixture([(patches, numpy_generator(seed, "held-out").permutation(patches.ids("val"))[:N_HELD_OUT])])
     weights = AutoencoderLossWeights(sad=settings.sad_weight, mask=settings.mask_weight, kl=settings.kl_weight)
     key = (seed, "train-autoencoder")
 

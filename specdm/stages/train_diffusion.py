@@ -240,11 +240,11 @@ def _held_out(latents: Latents, settings: DiffusionSettings, seed: int, told: bo
 
 def _draw_samples(generator: SpecDM, latents: Latents, path: Path) -> None:
     """Draw decoded validation latents beside samples; the same noise at every call, so that pictures compare."""
-    n_train = latents.meta["n_train"]
-    rows = np.arange(n_train, n_train + latents.meta["n_val"])[:N_SHOWN]
+    n_train, n_val = latents.meta["n_train"], latents.meta["n_val"]
+    rows = n_train + np.linspace(0, n_val - 1, min(N_SHOWN, n_val)).astype(int)  # neighbours look alike
     views, zero = np.zeros(len(rows), np.int64), torch.zeros((len(rows), *latents.meta["shape"]))
     real = generator.decode(latents.draw(rows, views, zero))
-    drawn = generator.sample(N_SHOWN, batch=N_SHOWN)
+    drawn = generator.sample(N_SHOWN, n_steps=min(25, generator.schedule.n_steps), batch=N_SHOWN)
     shown = [
         figures.Block("validation patches, decoded", real.images, real.masks),
         figures.Block("samples", drawn.images, drawn.masks),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 
 from specdm.errors import UserError
@@ -27,12 +29,15 @@ class Processes:
             precision = "bf16-mixed" if fast else "32-true"
         per_node, nodes = started_together()
         several = per_node * nodes > 1
+        if several and "SLURM_STEP_NUM_TASKS" in os.environ:  # srun sets it only where it was asked for in these words
+            os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(per_node))
         self._fabric = Fabric(
             accelerator="auto",
             devices=per_node,
             num_nodes=nodes,
             strategy="ddp" if several else "auto",
             precision=precision,
+            plugins=None if several else LightningEnvironment(),  # else the tasks of a whole Slurm job are looked for
         )
         self._fabric.launch()
         self.rank, self.size, self.device = self._fabric.global_rank, self._fabric.world_size, self._fabric.device
@@ -51,10 +56,13 @@ class Processes:
             wrapped.mark_forward_method(method)
         return wrapped, optimiser
 
-    def backward(self, wrapped: nn.Module, loss: torch.Tensor, last: bool) -> None:
-        """Add gradients; processes exchange them with the last part of a step only."""
-        with self._fabric.no_backward_sync(wrapped, enabled=self.size > 1 and not last):
-            self._fabric.backward(loss)
+    def exchange(self, wrapped: nn.Module, last: bool) -> AbstractContextManager:
+        """Within it a part is computed, forward and backward: gradients are exchanged with the last one only."""
+        return self._fabric.no_backward_sync(wrapped, enabled=self.size > 1 and not last)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add gradients."""
+        self._fabric.backward(loss)
 
     def clip(self, wrapped: nn.Module, optimiser: torch.optim.Optimizer, largest: float) -> torch.Tensor:
         """Scale the gradients down to a norm of at most `largest`; returns the norm they had."""
@@ -89,11 +97,12 @@ def started_together() -> tuple[int, int]:
     environ = os.environ
     if "TORCHELASTIC_RUN_ID" in environ:
         total, per_node = int(environ["WORLD_SIZE"]), int(environ["LOCAL_WORLD_SIZE"])
+        nodes = int(environ["GROUP_WORLD_SIZE"])
     elif int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
-        total = int(environ["SLURM_STEP_NUM_TASKS"])
-        per_node = total // int(environ.get("SLURM_STEP_NUM_NODES", 1))
+        total, nodes = int(environ["SLURM_STEP_NUM_TASKS"]), int(environ.get("SLURM_STEP_NUM_NODES", 1))
+        per_node = total // nodes
     else:
         return 1, 1
-    if total % per_node:
-        raise UserError(f"training: {total} processes do not spread evenly over nodes of {per_node}: start equal ones.")
-    return per_node, total // per_node
+    if per_node * nodes != total:
+        raise UserError(f"training: {total} processes do not spread evenly over {nodes} nodes: start as many on each.")
+    return per_node, nodes

@@ -76,8 +76,7 @@ def fit(
 
     writes = processes.rank == 0
     done, history, sums, best = 0, [], {}, _nothing_yet()
-    saved = states.load(state, fingerprint, plan.resume_only, sets_aside=writes)
-    processes.wait()  # no state is moved or written before all have read it
+    saved = states.load(state, fingerprint, plan.resume_only, sets_aside=writes, all_read=processes.wait)
     if saved:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -137,6 +136,7 @@ def fit(
             budget_used = bool(plan.max_minutes) and now - started > 60 * plan.max_minutes
             if not last and processes.any(interrupted() or budget_used):
                 save(step + 1)
+                processes.wait()  # torchrun ends the other processes, also one that still writes, when one has left
                 record.close()
                 raise TrainingPaused(f"{name} is saved at step {step + 1} of {plan.steps}: the same command goes on.")
             if not last and now - last_save > pause_of_saving:
@@ -147,7 +147,7 @@ def fit(
     if step + 1 < plan.steps and writes:
         print(f"{name}: stopped at step {step + 1}, best {plan.patience} validations before", flush=True)
     weights = best["weights"] if plan.keep == "best" and best["weights"] is not None else _cpu_copy(current())
-    return Trained(weights, history, step + 1, writes)
+    return Trained(weights, history, step + 1, writes, ahead.waited_s / (time.monotonic() - started))
 
 
 def _step(wrapped, optimiser, task: Task, plan: Plan, processes: Processes, ahead: Ahead, name: str) -> dict:
@@ -159,13 +159,14 @@ def _step(wrapped, optimiser, task: Task, plan: Plan, processes: Processes, ahea
             part, data = next(ahead)
             # Dropout draws from the global generator: keyed by the step, a resumed run repeats its draws.
             torch.manual_seed(seed_of(*plan.key, "dropout", part.step, part.index))
-            losses = task.losses(wrapped, data, processes.device)
-            processes.backward(wrapped, losses["total"] / plan.accumulate, last=i + 1 == plan.accumulate)
+            with processes.exchange(wrapped, last=i + 1 == plan.accumulate):
+                losses = task.losses(wrapped, data, processes.device)
+                processes.backward(losses["total"] / plan.accumulate)
             taken.append((part, {key: float(value.detach()) for key, value in losses.items()}))
             for key, value in taken[-1][1].items():
                 terms[key] = terms.get(key, 0.0) + value / plan.accumulate
         norm = processes.clip(wrapped, optimiser, plan.grad_clip)
-        if not torch.isfinite(norm):
+        if not (torch.isfinite(norm) and math.isfinite(terms["total"])):
             raise UserError(_not_finite(taken, task, name))
         optimiser.step()
         optimiser.zero_grad()

@@ -95,12 +95,14 @@ class Trained:
         history: one row an interval: step, mean loss terms since the last row, what `validate` said.
         steps: optimiser steps taken, fewer than planned when it stopped early.
         writes: True in the one process that writes outputs.
+        waited: share of the time that was spent waiting for data.
     """
 
     weights: dict[str, torch.Tensor]
     history: list[dict[str, float]]
     steps: int
     writes: bool
+    waited: float
 
 
 def warmup_then(steps: int, shape: Literal["constant", "poly", "linear"], warmup: int, power: float = 1.0) -> Callable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,22 +23,37 @@ def save(state: Path, content: dict) -> None:
             os.replace(state / LAST, state / PREVIOUS)
 
 
-def load(state: Path, fingerprint: dict, resume_only: bool, sets_aside: bool = True) -> dict | None:
+def load(
+    state: Path,
+    fingerprint: dict,
+    resume_only: bool,
+    sets_aside: bool = True,
+    all_read: Callable[[], None] = lambda: None,
+) -> dict | None:
     """The newest readable state of the run with this fingerprint, None where there is none.
 
     A state of another run is renamed stale-* and the first differing key printed; with `resume_only` it is refused.
-    Only one of several processes sets it aside; the others are told by `sets_aside=False`.
+    Only one of several processes sets it aside, when `all_read` has returned, which waits until all have read it; the
+    others are told by `sets_aside=False`.
 
     Raises:
         UserError: when no state can be read, or one of another run meets resume_only.
     """
     present = [path for path in (state / LAST, state / PREVIOUS) if path.exists()]
-    saved = next((content for path in present if (content := _read(path)) is not None), None)
+    saved, damaged = None, []
+    for path in present:
+        if (saved := _read(path)) is not None:
+            break
+        damaged.append(path)
+    all_read()
     if saved is None:
         if present:
             raise UserError(f"{present[0]} is damaged: remove the folder {state} to train anew.")
         return None
     if saved["fingerprint"] == fingerprint:
+        if sets_aside:
+            for path in damaged:  # the next save would put it in the place of the sound one
+                path.unlink()
         return saved
     key = _differing_key(saved["fingerprint"], fingerprint)
     if resume_only:
@@ -52,7 +68,9 @@ def load(state: Path, fingerprint: dict, resume_only: bool, sets_aside: bool = T
 def _differing_key(old: dict, new: dict) -> str:
     """The first key of nested mappings whose values differ, with dots: "settings.unet.width"."""
     for key in {**old, **new}:
-        a, b = old.get(key), new.get(key)
+        if key not in old or key not in new:
+            return key
+        a, b = old[key], new[key]
         if a != b:
             return f"{key}.{_differing_key(a, b)}" if isinstance(a, dict) and isinstance(b, dict) else key
     raise ValueError("equal")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -39,6 +40,35 @@ def test_output_depends_on_the_step_and_every_parameter_learns():
     assert (early[0] - late[0]).abs().max() > 1e-4 and torch.equal(early[1], late[1])
     early.square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_condition_changes_the_output_of_its_sample_alone_and_every_parameter_learns():
+    torch.manual_seed(0)
+    model = Denoiser(dataclasses.replace(SMALL, condition=5)).eval()
+    z, t, condition = torch.randn(2, 6, 8, 8), torch.tensor([100, 100]), torch.rand(2, 5)
+    plain = model(z, t, condition)
+    changed = model(z, t, torch.stack([condition[0] + torch.eye(5)[4], condition[1]]))
+    assert (plain[0] - changed[0]).abs().max() > 1e-3
+    torch.testing.assert_close(plain[1], changed[1])
+    plain.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
+def test_without_a_condition_there_are_no_weights_for_one():
+    def shapes(spec):
+        with torch.device("meta"):
+            return {name: tuple(p.shape) for name, p in Denoiser(spec).named_parameters()}
+
+    without, told = shapes(SMALL), shapes(dataclasses.replace(SMALL, condition=5))
+    assert {name: told[name] for name in without} == without
+    more = {name: told[name] for name in told.keys() - without.keys()}
+    assert set(more.values()) == {(64, 5), (64, 64), (64,)} and len(more) == 4
+
+
+def test_a_spec_written_before_conditions_has_none():
+    old = {key: value for key, value in SMALL.to_dict().items() if key != "condition"}
+    assert DenoiserSpec.from_dict(old) == SMALL
+    assert DenoiserSpec.from_dict(SMALL.to_dict() | {"condition": 6}).condition == 6
 
 
 def test_attention_stands_where_it_is_asked_for():

@@ -10,11 +10,13 @@ from specdm.nn.diffusion import (
     NoiseSchedule,
     add_noise,
     alpha_bar,
+    guided,
     loss_weights,
     sample_latents,
     sample_losses,
     sample_noise,
     sampling_steps,
+    snr_scale_for,
     target,
     to_x0,
 )
@@ -25,6 +27,7 @@ SCHEDULES = [
     NoiseSchedule(prediction="v", zero_terminal_snr=True),
     NoiseSchedule(prediction="v", kind="linear"),
 ]
+SCALED = [NoiseSchedule(zero_terminal_snr=True, snr_scale=scale) for scale in (4.0, 0.25)]
 MEAN, STD = 0.8, 0.6
 
 
@@ -74,7 +77,35 @@ def test_zero_terminal_snr_ends_at_zero_keeps_the_start_and_falls():
         NoiseSchedule(zero_terminal_snr=True, prediction="epsilon")
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES[:3])
+@pytest.mark.parametrize("zero_terminal_snr", [False, True])
+@pytest.mark.parametrize("scale", [4.0, 0.25])
+def test_the_signal_to_noise_ratio_of_every_step_is_multiplied(scale, zero_terminal_snr):
+    plain = alpha_bar(NoiseSchedule(zero_terminal_snr=zero_terminal_snr))
+    scaled = alpha_bar(NoiseSchedule(zero_terminal_snr=zero_terminal_snr, snr_scale=scale))
+    torch.testing.assert_close(scaled / (1 - scaled), scale * plain / (1 - plain), rtol=1e-9, atol=0)
+    assert (scaled.diff() < 0).all()
+    assert (scaled[-1] == 0) == zero_terminal_snr
+
+
+def test_the_scale_is_the_square_of_the_ratio_of_sides():
+    assert [snr_scale_for(side, 32) for side in (32, 64, 16)] == [1, 0.25, 4]
+    assert snr_scale_for(64, None) == 1
+
+
+@pytest.mark.parametrize("shift_size", [32, None])
+def test_with_the_shift_noise_hides_the_mean_of_large_latents_like_that_of_small_ones(shift_size):
+    t, level, ratios = torch.tensor(600), torch.randn(400, generator=torch.Generator().manual_seed(0)), []
+    for side in (32, 64):
+        schedule = NoiseSchedule(snr_scale=snr_scale_for(side, shift_size))
+        clean = level.view(-1, 1, 1, 1).expand(-1, 1, side, side)
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(side))
+        means = add_noise(clean, t.expand(400), noise, schedule).mean((1, 2, 3))
+        signal = alpha_bar(schedule)[t].sqrt().item() * level
+        ratios.append(float(signal.var() / (means - signal).var()))
+    assert ratios[1] / ratios[0] == pytest.approx(4 if shift_size is None else 1, rel=0.25)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES[:3] + SCALED)
 def test_the_target_recovers_the_clean_latent(schedule):
     z0, noise, t = torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2), torch.tensor([0, 300, 700, 998])
     z_t = add_noise(z0, t, noise, schedule)
@@ -100,6 +131,15 @@ def test_min_snr_weighs_the_clean_latent_alike_in_both_forms():
     assert (loss_weights(NoiseSchedule(), LossForm()) == 1).all()
     with pytest.raises(UserError, match="weighting"):
         LossForm("snr")
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULES[2], SCALED[1]])
+def test_no_step_weighs_less_than_the_least_weight_and_no_other_changes(schedule):
+    plain = loss_weights(schedule, LossForm("min_snr"))
+    raised = loss_weights(schedule, LossForm("min_snr", min_weight=0.05))
+    assert plain[-1] == 0 and raised[-1].item() == pytest.approx(0.05)
+    torch.testing.assert_close(raised, torch.maximum(plain, torch.tensor(0.05, dtype=torch.float64)))
+    assert (loss_weights(schedule, LossForm(min_weight=0.05)) == 1).all()
 
 
 def test_loss_is_the_weighted_mean_error_and_zero_for_the_truth():
@@ -129,13 +169,23 @@ def test_sampling_starts_at_the_last_step_and_covers_the_range_evenly(n):
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES + SCALED)
 def test_an_oracle_yields_the_data_distribution(sampler, schedule):
     noise = sample_noise(0, range(64), (1, 16, 16))
-    n_steps = 50 if sampler == "dpm++" else 500  # of first and of second order
+    n_steps = 50 if sampler == "dpm++" else 500  # of second and of first order
+    if schedule.snr_scale < 1:
+        n_steps = max(n_steps, 250)  # the last step, to the mean of what is possible, must start at little noise
     z = sample_latents(_oracle(schedule), noise, schedule, sampler, n_steps, _step_noise(noise.shape))
     assert z.mean().item() == pytest.approx(MEAN, abs=0.03)
     assert z.std().item() == pytest.approx(STD, abs=0.03)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+@pytest.mark.parametrize("schedule", [SCHEDULES[2], *SCALED])
+def test_every_trained_step_can_be_visited_where_hardly_any_signal_is_left(sampler, schedule):
+    noise = sample_noise(0, range(16), (1, 8, 8))
+    z = sample_latents(_oracle(schedule), noise, schedule, sampler, 1000, _step_noise(noise.shape))
+    assert z.mean().item() == pytest.approx(MEAN, abs=0.06)
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
@@ -220,6 +270,51 @@ def test_noise_is_keyed_by_seed_index_and_draw():
     assert torch.equal(a[0], sample_noise(3, [17], (2, 4, 4))[0]) and a.shape == (2, 2, 4, 4)
     others = [a[1], *sample_noise(4, [17], (2, 4, 4)), *sample_noise(3, [17], (2, 4, 4), draw=1)]
     assert all((a[0] - o).abs().max() > 0.1 for o in others)
+
+
+@pytest.mark.parametrize("guidance", [0, 0.0, 0.5, 1, 1.0, 3.0])
+def test_guidance_goes_from_what_is_untold_towards_what_is_told_and_beyond(guidance):
+    calls = []
+
+    def network(z, t, condition):
+        calls.append(len(z))
+        return z * condition.sum(1).view(-1, 1, 1, 1) + t.view(-1, 1, 1, 1)
+
+    z, t = torch.randn(3, 2, 4, 4), torch.tensor([1, 5, 9])
+    told, untold = torch.rand(3, 7), torch.rand(3, 7)
+    prediction = guided(network, told, untold, guidance)(z, t)
+    assert calls == ([3] if guidance in (0, 1) else [6])
+    asked, without = (network(z, t, condition) for condition in (told, untold))
+    torch.testing.assert_close(prediction, (1 - guidance) * without + guidance * asked, atol=1e-5, rtol=1e-5)
+
+
+# lambda = ln(alpha / sigma),  h_i = lambda_i - lambda_{i-1},  r_i = h_{i-1} / h_i
+# D_i = (1 + 1 / 2 r_i) x0_{i-1} - x0_{i-2} / 2 r_i
+# z_i = sigma_i / sigma_{i-1} z_{i-1} - alpha_i (exp(-h_i) - 1) D_i,   z_last = x0_last
+@pytest.mark.parametrize("n_steps", [8, 21])
+@pytest.mark.parametrize("schedule", [SCHEDULES[0], SCHEDULES[1], SCALED[1]])
+def test_the_multistep_solver_is_that_of_its_paper(schedule, n_steps):
+    """DPM-Solver++(2M), arXiv 2211.01095, algorithm 2; its last step, to no noise at all, is of first order."""
+    noise, denoise = torch.randn(2, 3, 4, 4), _denoise_with_step(schedule)
+    steps = sampling_steps(1000, n_steps)
+    abar = alpha_bar(schedule).clamp_min(2.0**-24)
+    alpha, sigma = abar[steps].sqrt(), (1 - abar[steps]).sqrt()
+    lam, z, x0 = (alpha / sigma).log(), noise.double(), []
+    for i, step in enumerate(steps):
+        t = torch.full((2,), step)
+        prediction = denoise(z, t)
+        if schedule.prediction == "epsilon":
+            x0.append((z - sigma[i] * prediction) / alpha[i])
+        else:
+            x0.append(alpha[i] * z - sigma[i] * prediction)
+        if i + 1 == n_steps:
+            break
+        h = lam[i + 1] - lam[i]
+        r = (lam[i] - lam[i - 1]) / h
+        slope = x0[-1] if i == 0 else (1 + 1 / (2 * r)) * x0[-1] - 1 / (2 * r) * x0[-2]
+        z = sigma[i + 1] / sigma[i] * z - alpha[i + 1] * torch.expm1(-h) * slope
+    ours = sample_latents(denoise, noise, schedule, "dpm++", n_steps)
+    torch.testing.assert_close(ours.double(), x0[-1], rtol=2e-3, atol=2e-3)
 
 
 def test_sampling_refuses_what_it_cannot_do():

@@ -1,5 +1,6 @@
 """The chain from patches to tables, run once a kind of model through the command line."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ STREAM |= {"mid_attention": False}
 AUTOENCODER = {"image": STREAM, "mask": STREAM, "batch": 4, "steps": 6, "warmup_steps": 2, "learning_rate": 0.001}
 UNET = {"width": 16, "multipliers": [1, 2], "layers": 1, "norm_groups": 8, "head_dim": 8, "attention_max_size": 8}
 DIFFUSION = {"unet": UNET, "batch": 4, "steps": 6, "warmup_steps": 2, "n_steps": 50, "learning_rate": 0.001}
+CONDITIONED = {"conditioning": True, "swap_dates": True, "batch": 8, "steps": 4, "validations": 2}
 SAMPLING = {"n_steps": 4, "batch": 3}
 N_SAMPLES = 14
 
@@ -83,6 +85,38 @@ def single_chain(make_chain, segmentation_patches) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def change_chain(make_chain, change_patches) -> SimpleNamespace:
     return make_chain(change_patches)
+
+
+@pytest.fixture(scope="session")
+def conditioned_chain(tmp_path_factory, verb, settings, change_chain) -> SimpleNamespace:
+    """A denoiser that is told class fractions and date order, with pictures of its training, and its samples."""
+    root = tmp_path_factory.mktemp("conditioned")
+    chain = SimpleNamespace(
+        root=root,
+        patches=change_chain.patches,
+        state=root / "state",
+        model=root / "model",
+        autoencoder=root / "model" / "autoencoder",
+        denoiser=root / "model" / "denoiser",
+        latents=root / "latents",
+        samples=root / "samples" / change_chain.patches.name,
+        pictures=root / "pictures",
+    )
+    shutil.copytree(change_chain.autoencoder, chain.autoencoder)
+    first = dict(patches=chain.patches, autoencoder=chain.autoencoder, out=chain.latents, augment="flips")
+    second = dict(latents=chain.latents, out=chain.denoiser, state=chain.state, autoencoder=chain.autoencoder)
+    second |= dict(pictures=chain.pictures, settings=settings.diffusion | CONDITIONED)
+    third = dict(model=chain.model, out=chain.samples, state=chain.state, n=N_SAMPLES, settings=settings.sampling)
+    assert verb("encode", "--swap-dates", **first) == 0
+    assert verb("train-diffusion", **second) == 0
+    assert verb("sample", **third) == 0
+    return chain
+
+
+@pytest.fixture
+def copied_latents(tmp_path):
+    """Copies a folder of latents, for a test to change: copied_latents(folder) -> the copy."""
+    return lambda folder: Path(shutil.copytree(folder, tmp_path / "copied-latents"))
 
 
 @pytest.fixture(params=["segmentation", "single", "change"])

@@ -2,12 +2,13 @@ import errno
 import json
 
 import numpy as np
+import pytest
 import torch
 
-from specdm.labels import SEGMUNICH
+from specdm.labels import IGNORE, SEGMUNICH
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
-from specdm.nn.views import VIEWS
+from specdm.nn.views import VIEWS, view
 from specdm.patches import open_patches, to_reflectance
 from specdm.stages.encode import open_latents
 
@@ -44,6 +45,62 @@ def test_view_v_of_the_latents_is_the_latent_of_view_v_of_the_patch(chain):
             posterior = trained.network.encode(images, one_hot(masks, len(patches.meta.labels)))
         np.testing.assert_allclose(latents.mean[24, v], posterior.mean[0], atol=3e-3, rtol=3e-3)
         np.testing.assert_allclose(latents.std[24, v], posterior.std[0], atol=3e-3, rtol=3e-3)
+
+
+@pytest.fixture(scope="module")
+def swapped(conditioned_chain):
+    """Latents of two dates in both orders, in the four views that are flips."""
+    return open_latents(conditioned_chain.latents)
+
+
+def test_swapping_adds_every_view_with_its_dates_in_the_other_order(swapped, conditioned_chain):
+    patches, trained = open_patches(conditioned_chain.patches), TrainedAutoencoder.load(conditioned_chain.autoencoder)
+    assert swapped.mean.shape == swapped.std.shape == (32, 8, *swapped.meta["shape"])
+    assert swapped.swapped.tolist() == [False] * 4 + [True] * 4
+    image, mask = patches[patches.ids("train")[3]]
+    standardised = trained.normaliser.apply(to_reflectance(image[::-1], patches.meta))
+    for v, k in enumerate(VIEWS["flips"]):
+        images, masks = (view(torch.from_numpy(a.copy())[None], k) for a in (standardised, mask))
+        with torch.no_grad():
+            posterior = trained.network.encode(images, one_hot(masks, len(patches.meta.labels)))
+        np.testing.assert_allclose(swapped.mean[3, 4 + v], posterior.mean[0], atol=3e-3, rtol=3e-3)
+        np.testing.assert_allclose(swapped.std[3, 4 + v], posterior.std[0], atol=3e-3, rtol=3e-3)
+    assert np.abs(swapped.mean[3, 4:, :4] - swapped.mean[3, :4, :4]).max() > 0.01
+
+
+def test_with_both_orders_the_channels_of_both_dates_have_one_scale(swapped, change_chain):
+    for key in ("mean", "std"):
+        np.testing.assert_allclose(swapped.meta[key][:2], swapped.meta[key][2:4], rtol=1e-3, atol=1e-4)
+    plain = open_latents(change_chain.latents).meta
+    assert not np.allclose(plain["mean"][:2], plain["mean"][2:4], rtol=1e-3, atol=1e-4)
+
+
+def test_a_single_date_is_not_swapped(tmp_path, verb, segmentation_chain):
+    chain, out = segmentation_chain, tmp_path / "latents"
+    options = dict(patches=chain.patches, autoencoder=chain.autoencoder, augment="none")
+    assert verb("encode", "--swap-dates", **options, out=out) == 0
+    latents = open_latents(out)
+    assert latents.mean.shape[1] == 1 and latents.swapped.tolist() == [False]
+    assert verb("encode", **options, out=tmp_path / "plain") == 0
+    assert open_latents(tmp_path / "plain").meta["id"] == latents.meta["id"]
+
+
+def test_latents_in_both_orders_are_others_by_name(swapped, change_chain, tmp_path, verb):
+    options = dict(patches=change_chain.patches, autoencoder=change_chain.autoencoder, augment="flips")
+    assert verb("encode", **options, out=tmp_path / "plain") == 0
+    assert open_latents(tmp_path / "plain").meta["id"] != swapped.meta["id"]
+
+
+def test_fractions_and_ids_are_those_of_the_patches_in_order(chain):
+    patches, latents = open_patches(chain.patches), open_latents(chain.latents)
+    rows = np.concatenate([patches.ids("train"), patches.ids("val")])
+    assert latents.ids == patches.index["id"].iloc[rows].tolist()
+    assert latents.fractions.dtype == torch.float32
+    for fractions, mask in zip(latents.fractions.numpy(), patches.masks[rows], strict=True):
+        labelled = mask[mask != IGNORE]
+        assert len(labelled) < mask.size
+        expected = [(labelled == k).mean() for k in range(len(patches.meta.labels))]
+        np.testing.assert_allclose(fractions, expected, atol=1e-6)
 
 
 def test_patches_of_another_set_are_refused(tmp_path, verb, write_patches, segmentation_chain):

@@ -9,7 +9,7 @@ from PIL import Image
 from specdm.labels import SEGMUNICH
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
-from specdm.patches import open_patches, to_reflectance
+from specdm.patches import PatchRecord, PatchWriter, open_patches, to_reflectance
 
 
 @pytest.fixture(params=["segmentation", "single", "change"])
@@ -78,6 +78,62 @@ def test_metrics_say_where_they_come_from(result):
     assert metrics["provenance"]["stage"] == "evaluate"
     assert metrics["provenance"]["commit"]
     assert "real training split" in metrics["reference"]
+
+
+@pytest.fixture
+def judged(tmp_path, verb, settings, teachers, change_chain):
+    """Metrics of made-up pairs of two dates: judged(share of change in each mask, fractions asked for or None)."""
+
+    def run(shares, asked):
+        real, out = open_patches(change_chain.patches), tmp_path / "synthesis.json"
+        masks = np.zeros((len(shares), 32, 32), np.uint8)
+        for mask, share in zip(masks, shares, strict=True):
+            mask.ravel()[: round(1024 * share)] = 1
+        records = [PatchRecord(f"s{i}", "train", f"s{i}", "made up") for i in range(len(shares))]
+        with PatchWriter(tmp_path / "samples", real.meta, real.images.shape[1:], "uint16") as writer:
+            writer.append(np.resize(real.images[:4], (len(shares), *real.images.shape[1:])), masks, records)
+            if asked is not None:
+                writer.attach("asked", np.array(asked, np.float32))
+        status = verb(
+            "evaluate",
+            patches=change_chain.patches,
+            samples=tmp_path / "samples",
+            autoencoder=change_chain.autoencoder,
+            teacher=teachers[change_chain.patches],
+            out=out,
+            picture=tmp_path / "p.png",
+            spectra_picture=tmp_path / "s.png",
+            dataset="d",
+            method="m",
+            settings=settings.evaluation,
+        )
+        assert status == 0
+        return json.loads(out.read_text())["scores"]
+
+    return run
+
+
+def test_fractions_asked_for_are_compared_with_those_of_the_masks(judged):
+    shares = [0.25, 0.5, 0.0, 1.0] * 3 + [0.75, 0.5]
+    wanted = [0.25, 0.25, 0.5, np.nan] * 3 + [0.5, 0.75]
+    # Two masks more than are looked at, far from what they were asked for.
+    scores = judged([*shares, 0.0, 0.0], [(1 - w, w) for w in [*wanted, 1.0, 1.0]])
+    assert scores["asked_error"] == pytest.approx(np.nanmean(np.abs(np.subtract(shares, wanted))), abs=1e-6)
+    by_chance = np.nanmean(np.abs(np.subtract(np.roll(shares, 1), wanted)))
+    assert scores["asked_error_shuffled"] == pytest.approx(by_chance, abs=1e-6)
+    assert scores["share_synthetic_change"] == pytest.approx(np.mean(shares))
+    assert scores["presence_synthetic_change"] == pytest.approx(11 / 14)
+    assert scores["presence_synthetic_no_change"] == pytest.approx(11 / 14)
+    assert scores["presence_real_change"] == pytest.approx(1, abs=0.1)
+    assert scores["classes_lost"] == 0
+
+
+@pytest.mark.parametrize("asked", [None, [(np.nan, np.nan)] * 14])
+def test_where_nothing_was_asked_for_no_error_is_told_and_a_missing_class_is(judged, asked):
+    scores = judged([0.0] * 13 + [0.1], asked)
+    assert scores["asked_error"] is None and scores["asked_error_shuffled"] is None
+    assert scores["presence_synthetic_change"] == pytest.approx(1 / 14)
+    assert scores["classes_lost"] == 1
 
 
 @pytest.fixture

@@ -102,3 +102,19 @@ def test_the_papers_diffusion_is_what_it_prints():
     assert not diffusion.conditioning and not diffusion.swap_dates and not diffusion.patience
     assert settings.sampling.sampler in ("ddim", "ddpm")
     assert (settings.autoencoder.sad_weight, PAPER.methods["specdm-no-sad"].autoencoder.sad_weight) == (0.1, 0)
+
+
+def test_the_page_of_the_presets_states_their_sizes():
+    """docs/presets.md is made by hand from a benchmark's output: its counts must stay those of the configuration."""
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    rows = [row for row in rows if row and row[0] in PAPER.datasets]
+    assert {(row[0], row[1]) for row in rows} == {pair for pair in PAIRS if pair[1] != "specdm-no-sad"}
+    for dataset, method, latent, streams, unet, *_ in rows:
+        with torch.device("meta"):
+            autoencoder = _autoencoder(dataset, method)
+            denoiser = _denoiser(dataset, method, autoencoder)
+        side = denoiser.spec.latent_size
+        assert latent == f"{autoencoder.latent_channels} × {side} × {side}"
+        assert streams == " + ".join(f"{_millions(stream):.1f}" for stream in autoencoder.children())
+        assert unet == f"{_millions(denoiser):.2f}"

@@ -1,11 +1,12 @@
 import dataclasses
+import math
 import re
 
 import pandas as pd
 import pytest
 
 from specdm.patches import open_patches
-from specdm.stages.report import _bands
+from specdm.stages.report import _bands, _coverage_html
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +51,13 @@ def test_the_numbers_of_the_tables_stand_in_the_page(page):
 
 def test_each_class_of_a_data_set_stands_in_the_legend(page):
     for name in ("mine dump", "urban fabric", "no change"):
-        assert re.search(rf"</i>{name} \d+\.\d% → \d+\.\d%", page[0])
+        assert re.search(rf"</i>{name} \d+\.\d% \(\d+%\) → \d+\.\d% \(\d+%\)", page[0])
+
+
+def test_lost_classes_and_fractions_asked_for_stand_in_the_page():
+    row = {"dataset": "d", "method": "m", "classes_lost": 2, "asked_error": 0.034, "asked_error_shuffled": math.nan}
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", _coverage_html(pd.DataFrame([row])))
+    assert cells == ["d", "m", "2", "3.4", ""]
 
 
 def test_the_change_network_has_its_class_score(page):

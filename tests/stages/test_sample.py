@@ -90,6 +90,77 @@ def test_batches_kept_for_another_seed_are_not_used(tmp_path, monkeypatch, segme
     assert zero.meta.checksums["images"] != one.meta.checksums["images"]
 
 
+def test_the_fractions_asked_for_stand_beside_the_samples(conditioned_chain):
+    asked = np.load(conditioned_chain.samples / "asked.npy")
+    known = np.load(conditioned_chain.denoiser / "fractions.npy")
+    assert asked.shape == (N, 2) and asked.dtype == np.float32
+    assert {tuple(row) for row in asked} <= {tuple(row) for row in known}
+    drawn = SpecDM.from_pretrained(conditioned_chain.model, "cpu").sample(N, seed=0, n_steps=1)
+    np.testing.assert_array_equal(asked, drawn.asked)
+
+
+def test_a_model_without_conditioning_is_asked_for_nothing(chain, capsys, tmp_path, verb, settings):
+    asked = np.load(chain.samples / "asked.npy")
+    assert asked.shape == (N, len(open_patches(chain.patches).meta.labels)) and np.isnan(asked).all()
+    arguments = dict(model=chain.model, out=tmp_path / "out", state=tmp_path / "state", n=2, settings=settings.sampling)
+    assert verb("sample", **arguments) == 0
+    assert "asked" not in capsys.readouterr().out
+
+
+def test_a_wish_is_drawn_and_its_report_tells_how_it_was_met(conditioned_chain, tmp_path, verb, settings, capsys):
+    out = tmp_path / "out"
+    arguments = dict(model=conditioned_chain.model, out=out, state=tmp_path / "state", n=3, settings=settings.sampling)
+    assert verb("sample", **arguments, want="change=0.3", guidance=2) == 0
+    asked, masks = np.load(out / "asked.npy"), open_patches(out).masks[:]
+    np.testing.assert_allclose(asked, [[0.7, 0.3]] * 3)
+    got = np.array([(mask == 1).mean() for mask in masks])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(
+        f"sample: 3 patches in {out}, class fractions asked for are met within {100 * np.abs(got - 0.3).mean():.1f} "
+        f"points on average; change: asked 30.0 %, got {100 * got.mean():.1f} %, "
+    )
+    provenance = open_patches(out).meta.provenance["settings"]
+    assert provenance["want"] == {"change": 0.3} and provenance["guidance"] == 2
+
+
+def test_wishes_of_the_command_line_come_before_those_of_the_settings(conditioned_chain, tmp_path, verb, settings):
+    arguments = dict(model=conditioned_chain.model, state=tmp_path / "state", n=2)
+    wished = settings.sampling | {"want": {"change": 0.9}}
+    for name, more in (("settings", {}), ("words", {"want": ["change=0.1"]})):
+        assert verb("sample", **arguments, out=tmp_path / name, settings=wished, **more) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "settings" / "asked.npy")[:, 1], 0.9)
+    np.testing.assert_allclose(np.load(tmp_path / "words" / "asked.npy")[:, 1], 0.1)
+
+
+def test_guidance_shapes_what_is_drawn_and_none_asks_for_nothing(conditioned_chain, tmp_path, verb, settings):
+    for guidance in (0, 3):
+        folders = dict(model=conditioned_chain.model, out=tmp_path / f"{guidance}", state=tmp_path / "state")
+        assert verb("sample", **folders, n=2, settings=settings.sampling, guidance=guidance) == 0
+    assert np.isnan(np.load(tmp_path / "0" / "asked.npy")).all()
+    once, often = (open_patches(folder).images[:2] for folder in (conditioned_chain.samples, tmp_path / "3"))
+    assert np.abs(once.astype(int) - often.astype(int)).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"want": "change"}, "--want: 'change' is no class=fraction: write for example --want water=0.3."),
+        ({"want": "chnge=0.5"}, "want: there is no class 'chnge', choose among no change, change."),
+        ({"shard": "3/2"}, "--shard: '3/2' is no share: write for example --shard 1/4 for the first of four."),
+    ],
+)
+def test_a_malformed_order_is_refused_in_one_sentence(conditioned_chain, tmp_path, verb, options, message):
+    arguments = dict(model=conditioned_chain.model, out=tmp_path / "out", state=tmp_path / "state", n=2)
+    assert verb("sample", **arguments, **options) == f"error: {message}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wish_of_a_model_without_conditioning_is_refused(segmentation_chain, tmp_path, verb):
+    arguments = dict(model=segmentation_chain.model, out=tmp_path / "out", state=tmp_path / "state", n=2)
+    refusal = verb("sample", **arguments, want="forests=0.5")
+    assert refusal.startswith("error: want: this model was trained without conditioning")
+
+
 def test_a_denoiser_of_another_autoencoder_is_refused(tmp_path, verb, segmentation_chain, single_chain):
     shutil.copytree(single_chain.autoencoder, tmp_path / "autoencoder")
     shutil.copytree(segmentation_chain.denoiser, tmp_path / "denoiser")

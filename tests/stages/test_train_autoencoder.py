@@ -4,11 +4,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from specdm.labels import IGNORE, SEGMUNICH
 from specdm.model import TrainedAutoencoder
-from specdm.patches import PatchRecord, PatchWriter, open_patches, to_dn, to_reflectance
+from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder, StreamSpec, one_hot
+from specdm.nn.losses import AutoencoderLossWeights, autoencoder_loss
+from specdm.patches import Normaliser, PatchRecord, PatchWriter, open_patches, to_dn, to_reflectance
+from specdm.settings import AutoencoderSettings
+from specdm.stages.batches import Batch, Mixture
+from specdm.stages.train_autoencoder import autoencoder_spec
 
 
 def _same(a: dict, b: dict) -> bool:
@@ -119,3 +125,51 @@ def test_decoding_gives_the_data_type_and_never_nodata(kind, request):
     assert images.min() >= 1
     assert masks.dtype == np.uint8
     assert masks.max() < len(trained.meta.labels)
+
+
+def test_a_small_autoencoder_learns_two_patches_by_heart(segmentation_patches):
+    """Masks exactly and images by far better than their mean: encoder, decoder and loss work together."""
+    torch.manual_seed(0)
+    patches = open_patches(segmentation_patches)
+    normaliser = Normaliser.fit(patches)
+    whole = Mixture([(patches, patches.ids("train")[:2])]).batch(np.arange(2), normaliser)
+    batch = Batch(*(part[..., :16, :16] for part in (whole.images, whole.masks, whole.valid)))
+    stream = StreamSpec(4, 16, (1, 2), 1, 8, False)
+    network = JointAutoencoder(AutoencoderSpec(4, len(SEGMUNICH), 1, "two", stream, stream))
+    optimiser, losses = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.0), []
+    for step in range(200):
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-3 * min(1, (step + 1) / 20, (200 - step) / 100)
+        noise = torch.randn(2, 8, 8, 8)
+        made = network(batch.images, one_hot(batch.masks, len(SEGMUNICH)), noise)
+        scale = (AutoencoderLossWeights(), normaliser.mean, normaliser.std)
+        terms = autoencoder_loss(made, batch.images, batch.masks, *scale, network.autoencoder_slices, batch.valid)
+        optimiser.zero_grad()
+        terms["total"].backward()
+        optimiser.step()
+        losses.append(terms["l1"].item())
+    with torch.no_grad():
+        made = network(batch.images, one_hot(batch.masks, len(SEGMUNICH)))
+    labelled = batch.masks != IGNORE
+    assert torch.equal(made.mask_logits.argmax(1)[labelled], batch.masks[labelled])
+    assert (made.images - batch.images).abs().mean() < losses[0] / 5
+
+
+def test_a_picture_of_reconstructions_is_drawn_at_every_validation(tmp_path, verb, settings, segmentation_patches):
+    folders = dict(patches=segmentation_patches, out=tmp_path / "out", state=tmp_path / "state")
+    section = settings.autoencoder | {"steps": 4, "validations": 2, "learning_rate": 0.01}
+    assert verb("train-autoencoder", **folders, settings=section, pictures=tmp_path / "pictures") == 0
+    paths = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in paths] == ["autoencoder-0000002.png", "autoencoder-0000004.png"]
+    early, late = (np.asarray(Image.open(path)).astype(int) for path in paths)
+    left, right = np.array_split(np.abs(early - late).max((0, 2)), 2)
+    assert left.max() == 0 and right.max() > 0  # patches, reconstructions
+
+
+@pytest.mark.parametrize(("dates", "channels"), [(1, 5), (2, 8)])
+def test_a_single_stream_has_the_latent_channels_of_all_streams(settings, dates, channels):
+    stream, mask = settings.autoencoder["image"] | {"latent_channels": 3}, settings.autoencoder["mask"]
+    for streams in ("single", "two"):
+        section = AutoencoderSettings(**settings.autoencoder | {"streams": streams, "image": stream, "mask": mask})
+        network = JointAutoencoder(autoencoder_spec(section, bands=4, classes=2, dates=dates))
+        assert network.latent_channels == channels == dates * 3 + 2
