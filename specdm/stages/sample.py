@@ -18,7 +18,7 @@ from specdm.patches import PatchRecord, PatchWriter, to_dn
 from specdm.progress import Progress
 from specdm.settings import SamplingSettings
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 def sample(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
@@ -160,21 +162,25 @@ def test_loss_is_the_weighted_mean_error_and_zero_for_the_truth():
         sample_losses(lambda z, t: off, *args, LossForm(norm="l3"))
 
 
-@pytest.mark.parametrize("n", [1, 7, 25, 30, 60, 600, 999, 1000])
-def test_sampling_starts_at_the_last_step_and_covers_the_range_evenly(n):
+@pytest.mark.parametrize("n", [7, 25, 30, 60, 600, 999, 1000])
+def test_sampling_goes_from_the_last_step_to_the_first_in_strides_that_shorten(n):
     steps = sampling_steps(1000, n)
-    assert len(steps) == n and steps[0] == 999 and steps[-1] >= 0
-    strides = {a - b for a, b in zip(steps, [*steps[1:], -1], strict=True)}
-    assert strides <= {1000 // n, -(-1000 // n)}
+    assert len(steps) == n and steps[0] == 999 and steps[-1] == 0
+    strides = [a - b for a, b in itertools.pairwise(steps)]
+    assert min(strides) >= 1
+    assert all(a >= b - 1 for a, b in itertools.pairwise(strides))  # but for rounding
+    assert n > 600 or strides[0] > 1.2 * 999 / n > 1.2 * strides[-1]
+
+
+def test_a_single_step_is_the_last_one_and_a_thousand_are_all():
+    assert sampling_steps(1000, 1) == [999] and sampling_steps(1000, 1000) == list(range(999, -1, -1))
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 @pytest.mark.parametrize("schedule", SCHEDULES + SCALED)
 def test_an_oracle_yields_the_data_distribution(sampler, schedule):
     noise = sample_noise(0, range(64), (1, 16, 16))
-    n_steps = 50 if sampler == "dpm++" else 500  # of second and of first order
-    if schedule.snr_scale < 1:
-        n_steps = max(n_steps, 250)  # the last step, to the mean of what is possible, must start at little noise
+    n_steps = 100 if sampler == "dpm++" else 500  # of second and of first order
     z = sample_latents(_oracle(schedule), noise, schedule, sampler, n_steps, _step_noise(noise.shape))
     assert z.mean().item() == pytest.approx(MEAN, abs=0.03)
     assert z.std().item() == pytest.approx(STD, abs=0.03)
@@ -217,7 +223,7 @@ def _denoise_with_step(schedule):
 
 
 @pytest.mark.parametrize("prediction", ["v", "epsilon"])
-def test_ddim_is_that_of_diffusers(prediction):
+def test_ddim_over_all_steps_is_that_of_diffusers(prediction):
     schedule = NoiseSchedule(prediction=prediction)
     noise, denoise = torch.randn(2, 3, 4, 4), _denoise_with_step(schedule)
     theirs = DDIMScheduler(
@@ -229,11 +235,24 @@ def test_ddim_is_that_of_diffusers(prediction):
         timestep_spacing="trailing",
         prediction_type="v_prediction" if prediction == "v" else "epsilon",
     )
-    theirs.set_timesteps(50)
+    theirs.set_timesteps(1000)
     z = noise
     for t in theirs.timesteps:
         z = theirs.step(denoise(z, t.expand(2)), t, z).prev_sample
-    torch.testing.assert_close(sample_latents(denoise, noise, schedule, "ddim", 50), z, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(sample_latents(denoise, noise, schedule, "ddim", 1000), z, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["v", "epsilon"])
+def test_ddim_takes_the_noise_of_one_level_to_the_next(prediction):
+    schedule, steps = NoiseSchedule(prediction=prediction), sampling_steps(1000, 30)
+    noise, denoise = torch.randn(2, 3, 4, 4), _denoise_with_step(schedule)
+    abar, z = alpha_bar(schedule), noise.double()
+    for t, s in zip(steps, [*steps[1:], None], strict=True):
+        a, b = abar[t], abar[s] if s is not None else torch.tensor(1.0, dtype=torch.float64)
+        out = denoise(z, torch.full((2,), t))
+        x0 = (z - (1 - a).sqrt() * out) / a.sqrt() if prediction == "epsilon" else a.sqrt() * z - (1 - a).sqrt() * out
+        z = b.sqrt() * x0 + (1 - b).sqrt() * (z - a.sqrt() * x0) / (1 - a).sqrt()
+    torch.testing.assert_close(sample_latents(denoise, noise, schedule, "ddim", 30).double(), z, rtol=1e-3, atol=1e-3)
 
 
 def test_ddpm_draws_from_the_posterior_of_ddpm():
