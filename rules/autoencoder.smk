@@ -19,7 +19,7 @@ def initial_folder(wildcards, part):
 
 def initial_options(wildcards, part):
     folder = initial_folder(wildcards, part)
-    return f"--init-from {folder}" if folder else ""
+    return f"--init-from {shlex.quote(folder)}" if folder else ""
 
 
 def initial_files(part):

@@ -1,6 +1,7 @@
 """The validated configuration and the helpers that turn it into parameters of rules; nothing here computes."""
 
 import functools
+import shlex
 from pathlib import Path
 
 from specdm import config as specdm_config

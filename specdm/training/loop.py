@@ -69,10 +69,8 @@ def fit(
             f"accumulate {plan.accumulate}): choose a batch that is a multiple of them."
         )
     base_lrs = [group["lr"] for group in optimiser.param_groups]
-    average = None
-    if plan.ema_decay is not None:
-        average = AveragedModel(model, multi_avg_fn=_ema_update(plan.ema_decay)).to(processes.device)
     wrapped, optimiser = processes.setup(model, optimiser, forward_methods)
+    average = AveragedModel(model, multi_avg_fn=_ema_update(plan.ema_decay)) if plan.ema_decay is not None else None
 
     writes = processes.rank == 0
     done, history, sums, best = 0, [], {}, _nothing_yet()
