@@ -219,3 +219,25 @@ def test_a_composite_of_named_colours_says_so():
     assert (shown[0].title, shown[0].channels, shown[0].text) == ("true colour", [0, 1, 2], "red, green, blue")
     shown = figures.composites(PatchMeta("photo", bands=("a", "b", "c"), **described))
     assert [c.title for c in shown] == ["bands"]
+
+
+def test_the_legend_below_names_every_class_in_its_colour(tmp_path, segmentation_patches):
+    patches = open_patches(segmentation_patches)
+    one = figures.Block("only background", patches.reflectance([0]), np.zeros((1, 32, 32), np.uint8))
+    figures.blocks([one, one], patches.meta, tmp_path / "sheet.png")
+    pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
+    below = pixels[-60:].reshape(-1, 3)
+    for c in patches.meta.labels.classes:
+        assert (below == c.colour).all(1).sum() > 50, c.name
+
+
+def test_all_blocks_share_the_stretch_of_the_first(tmp_path, segmentation_patches):
+    patches = open_patches(segmentation_patches)
+    refl, mask = patches.reflectance([0]), np.zeros((1, 32, 32), np.uint8)
+    for name, blocks in {"a": (refl, 3 * refl), "b": (refl, refl)}.items():
+        shown = [figures.Block(str(i), values, mask) for i, values in enumerate(blocks)]
+        figures.blocks(shown, patches.meta, tmp_path / f"{name}.png")
+    a, b = (np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in "ab")
+    half = a.shape[1] // 2
+    np.testing.assert_array_equal(a[:, : half - 10], b[:, : half - 10])
+    assert a[:, half:].mean() > b[:, half:].mean() + 10

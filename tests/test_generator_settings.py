@@ -33,6 +33,7 @@ def test_attention_stands_at_factors_or_below_a_size():
     assert by_size.attention_levels(64) == (False, False, True, True)
     by_factor = UNetSettings(multipliers=(1, 2, 2, 4, 4), attention_factors=(1, 2, 4, 8))
     assert by_factor.attention_levels(32) == by_factor.attention_levels(64) == (True, True, True, True, False)
+    assert UNetSettings(attention_factors=(2, 8)).attention_levels(32) == (False, True, False, True)
 
 
 @pytest.mark.parametrize("asked", [{"want": {"water": 0.3}}, {"guidance": 1.5}])

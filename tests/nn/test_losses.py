@@ -105,6 +105,15 @@ def test_total_is_equations_one_and_two_with_the_angle_in_reflectance():
     torch.testing.assert_close(terms["total"], total)
 
 
+def test_each_streams_kl_is_a_mean_over_its_own_latent_values():
+    *_, images, masks, recon = _case()
+    terms = autoencoder_loss(recon, images, masks, AutoencoderLossWeights(kl=1.0), [0.1] * 4, [0.2] * 4, STREAMS)
+    mean, std = recon.posterior
+    torch.testing.assert_close(terms["kl_image"], kl_mean(mean[:, :6], std[:, :6]))
+    torch.testing.assert_close(terms["kl_mask"], kl_mean(mean[:, 6:], std[:, 6:]))
+    assert not torch.isclose(terms["kl_image"], terms["kl_mask"], rtol=1e-3)
+
+
 def test_nodata_pixels_change_no_image_term():
     _, mean, std, images, masks, recon = _case()
     valid = torch.ones(2, 1, 8, 8, dtype=torch.bool)
