@@ -96,7 +96,10 @@ def _draw(model: SpecDM, batches: dict[Path, range], drawing: Drawing, seed: int
     done = total - sum(map(len, missing.values()))
     progress, meta = Progress(name, total, start=done), model.autoencoder.meta
     for path, indices in missing.items():
-        refl, masks, asked = model.draw(indices, seed, drawing)
+        try:
+            refl, masks, asked = model.draw(indices, seed, drawing)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"{name}: {len(indices)} patches at once need too much memory: lower `batch`.") from error
         with files.new_file(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, images=to_dn(refl, meta, model.autoencoder.dtype), masks=masks, asked=asked)
         done += len(indices)

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from specdm.model import SpecDM
 from specdm.patches import open_patches
@@ -167,3 +168,13 @@ def test_a_denoiser_of_another_autoencoder_is_refused(tmp_path, verb, segmentati
     status = verb("sample", model=tmp_path, out=tmp_path / "out", state=tmp_path / "state", n=2)
     assert status == f"error: {tmp_path}: the denoiser belongs to another autoencoder: train the denoiser anew."
     assert not (tmp_path / "out").exists()
+
+
+def test_too_little_memory_names_the_setting_to_lower(tmp_path, verb, monkeypatch, segmentation_chain):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SpecDM, "draw", full)
+    folders = dict(model=segmentation_chain.model, out=tmp_path / "out", state=tmp_path / "state", n=4)
+    status = verb("sample", **folders, settings={"batch": 3})
+    assert status == "error: drawing synthetic: 3 patches at once need too much memory: lower `batch`."
