@@ -33,7 +33,7 @@ from specdm.stages.batches import Mixture, require_alike
 from specdm.stages.reconstruction import reconstruct
 from specdm.stages.train_teacher import load_teacher
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 BATCH = 32
 MIN_PIXELS = 100  # classes with fewer pixels in either set are left out of mSAD and counted
 
@@ -97,6 +97,7 @@ def evaluate(
             "method": method,
             "seed": seed,
             "streams": autoencoder.config["provenance"]["settings"]["streams"],
+            "patch_px": patches.masks.shape[1],
             "sad_weight": autoencoder.config["provenance"]["settings"]["sad_weight"],
             "features": f"teacher {teacher_config['id']}: pooled encoder features of a network trained on real data"
             + (

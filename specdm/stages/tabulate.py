@@ -15,6 +15,7 @@ from specdm.errors import UserError
 STAGE_VERSION = 2
 ROW = ["dataset", "network", "regime", "method", "n_real", "n_synthetic", "n_test", "steps"]
 # Paper convention first: means over all classes. Then the convention without class 0, and the change class by itself.
+SAME = ["dataset", "patch_px", "sad"]  # what makes an experiment the paper's
 DISTANCES = ["fd_image1", "fd_image2", "fd_mask"]
 HEADLINE = ["miou_macro", "mf1_macro", "miou_fg", "mf1_fg", "oa", "kappa"]
 
@@ -76,8 +77,9 @@ def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -
 
     Args:
         metric_files: metrics of the synthetic sets.
-        paper: CSV of the paper's figures, which stand beside methods of two streams with and without the angle. Its
-            FIDs use other features than our Fréchet distances: compare them within a column only.
+        paper: CSV of the paper's figures. They stand beside methods of two streams with and without the angle, where
+            also the patches have the paper's size. Its FIDs use other features than our Fréchet distances: compare
+            them within a column only.
         out: the CSV file to write.
 
     Returns:
@@ -87,16 +89,16 @@ def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -
     errors = ["reconstruction_rmse", "reconstruction_sad_rad", "reconstruction_cross_entropy"]
     table = pd.DataFrame(
         [
-            {key: row[key] for key in ("dataset", "method", "streams", "sad_weight")}
+            {key: row[key] for key in ("dataset", "patch_px", "method", "streams", "sad_weight")}
             | {"sad": row["sad_weight"] > 0 if row["streams"] == "two" else None}
             | {key: v for key, v in _numbers(row["scores"]).items() if key in [*errors, *DISTANCES]}
             for row in rows
         ]
     )
     published = pd.read_csv(paper)
-    published = published.rename(columns=lambda c: c if c in ("dataset", "sad") else f"paper_{c}")
+    published = published.rename(columns=lambda c: c if c in SAME else f"paper_{c}")
     table["sad"], published["sad"] = table["sad"].astype(object), published["sad"].astype(object)
-    table = table.merge(published, on=["dataset", "sad"], how="left").drop(columns="sad")
+    table = table.merge(published, on=SAME, how="left").drop(columns="sad")
     _write(table, out)
     return f"{len(table)} rows in {out}"
 
