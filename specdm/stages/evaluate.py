@@ -275,5 +275,7 @@ def _reconstruction(
     trained: TrainedAutoencoder, patches: PatchSet, positions: np.ndarray, device: torch.device
 ) -> dict[str, float]:
     """Round trip of held-out patches through the posterior mean, the columns of the paper's table 4."""
-    scores, _ = reconstruct(trained.network, Mixture([(patches, positions)]), trained.normaliser, device, n_shown=0)
+    mixture = Mixture([(patches, positions)])
+    progress = Progress(f"reconstructing {patches.meta.name}", len(mixture))
+    scores, _ = reconstruct(trained.network, mixture, trained.normaliser, device, n_shown=0, progress=progress)
     return {f"reconstruction_{key}": scores[key] for key in ("rmse", "sad_rad", "cross_entropy")}

@@ -17,13 +17,18 @@ BATCH = 32
 
 @torch.no_grad()
 def reconstruct(
-    network: JointAutoencoder, mixture: Mixture, normaliser: Normaliser, device: torch.device, n_shown: int
+    network: JointAutoencoder,
+    mixture: Mixture,
+    normaliser: Normaliser,
+    device: torch.device,
+    n_shown: int,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, float], list[figures.Block]]:
     """Errors of the round trip of some patches through the posterior mean, and the first n_shown of them to look at.
 
     The errors are those of the paper's table 4 and more, see `ReconstructionErrors`.
     """
-    errors, progress = ReconstructionErrors(), Progress("reconstructing", len(mixture))
+    errors = ReconstructionErrors()
     columns: list[list[np.ndarray]] = [[] for _ in range(5)]
     for start in range(0, len(mixture), BATCH):
         batch = mixture.batch(np.arange(start, min(start + BATCH, len(mixture))), normaliser)
@@ -37,7 +42,8 @@ def reconstruct(
         if start < n_shown:
             for column, values in zip(columns, (real, masks, valid, fake, logits.argmax(1)), strict=True):
                 column.append(values[: n_shown - start])
-        progress.update(start + len(masks))
+        if progress:
+            progress.update(start + len(masks))
     if not n_shown:
         return errors.scores(), []
     real, masks, valid, fake, drawn = (np.concatenate(column) for column in columns)

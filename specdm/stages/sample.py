@@ -17,6 +17,7 @@ from specdm.model import Drawing, SpecDM
 from specdm.patches import PatchRecord, PatchWriter, to_dn
 from specdm.progress import Progress
 from specdm.settings import SamplingSettings
+from specdm.training import in_bfloat16
 
 STAGE_VERSION = 3
 
@@ -83,9 +84,7 @@ def sample(
 
 
 def _drawing(settings: SamplingSettings) -> Drawing:
-    half = settings.precision == "bf16-mixed" or (
-        settings.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    )
+    half = in_bfloat16(settings.precision)
     return Drawing(settings.sampler, settings.n_steps, settings.guidance, settings.want, half)
 
 

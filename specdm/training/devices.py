@@ -23,10 +23,6 @@ class Processes:
     """
 
     def __init__(self, plan: Plan):
-        precision = plan.precision
-        if precision == "auto":
-            fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-            precision = "bf16-mixed" if fast else "32-true"
         per_node, nodes = started_together()
         several = per_node * nodes > 1
         if several and "SLURM_STEP_NUM_TASKS" in os.environ:  # srun sets it only where it was asked for in these words
@@ -36,7 +32,7 @@ class Processes:
             devices=per_node,
             num_nodes=nodes,
             strategy="ddp" if several else "auto",
-            precision=precision,
+            precision="bf16-mixed" if in_bfloat16(plan.precision) else "32-true",
             plugins=None if several else LightningEnvironment(),  # else the tasks of a whole Slurm job are looked for
         )
         self._fabric.launch()
@@ -86,6 +82,13 @@ class Processes:
     def wait(self) -> None:
         """Return when all processes have come here."""
         self._fabric.barrier()
+
+
+def in_bfloat16(precision: str) -> bool:
+    """Whether networks are evaluated in bfloat16: when asked for, or with "auto" on a GPU that has it."""
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bf16-mixed"
 
 
 def started_together() -> tuple[int, int]:
