@@ -124,6 +124,11 @@ def stratified_subset(patches: PatchSet, n: int, seed: int) -> np.ndarray:
     return np.sort(positions[np.argsort(place, kind="stable")[:n]])
 
 
+def seen_patches(patches: PatchSet, subset: list[int] | tuple[int, int] | None) -> np.ndarray:
+    """Positions of the training patches that a generator sees: all, or those of a subset (n, seed)."""
+    return stratified_subset(patches, *subset) if subset else patches.ids("train")
+
+
 def require_alike(a: PatchSet, b: PatchSet) -> None:
     """Refuse two sets that differ in bands, level, classes or patch size (UserError)."""
     compared: dict[str, tuple] = {

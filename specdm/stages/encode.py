@@ -19,8 +19,7 @@ from specdm.nn.conditions import class_fractions
 from specdm.nn.views import VIEWS
 from specdm.patches import open_patches
 from specdm.progress import Progress
-from specdm.stages.batches import Mixture
-from specdm.stages.train_autoencoder import seen_patches
+from specdm.stages.batches import Mixture, seen_patches
 
 STAGE_VERSION = 3
 FILES = ("mean.npy", "std.npy", "fractions.npy", "ids.json", "meta.json")

@@ -8,22 +8,26 @@ import torch
 
 from specdm.errors import UserError
 from specdm.patches import PatchMeta
+from specdm.weights import load_weights
 
 
-def copy_matching(
-    network: torch.nn.Module, weights: dict[str, torch.Tensor], folder: Path, theirs: PatchMeta, ours: PatchMeta
-) -> None:
-    """Copy into `network` the weights whose names and shapes fit, and print how many do.
+def start_from(folder: Path, kind: str, network: torch.nn.Module, ours: PatchMeta) -> str:
+    """Copy into `network` the weights of a trained one whose names and shapes fit, and print how many do.
 
     Args:
-        network: receives them.
-        weights: of a trained network, by name.
-        folder: where they come from, for messages.
-        theirs, ours: the data of both, which must agree in bands, their order, and processing level.
+        folder: the trained network.
+        kind: what it must be, "autoencoder" or "denoiser".
+        network: receives the weights.
+        ours: its data, which must agree with those of the trained one in bands, their order, and processing level.
+
+    Returns:
+        The id of the trained network.
 
     Raises:
-        UserError: when the data do not agree or nothing fits.
+        UserError: when the folder is incomplete, the data do not agree, or nothing fits.
     """
+    weights, config = load_weights(folder, kind)
+    theirs = PatchMeta.from_dict(config["data"]["meta"])
     for what in ("bands", "level"):
         if getattr(theirs, what) != getattr(ours, what):
             raise UserError(
@@ -36,6 +40,7 @@ def copy_matching(
         raise UserError(f"init_from: no weight of {folder} fits this network: give both the same sizes.")
     network.load_state_dict(own | fitting)
     print(f"started from {folder}: {len(fitting)} of {len(own)} tensors fit, the others are new", flush=True)
+    return config["id"]
 
 
 def _text(value: str | tuple[str, ...]) -> str:

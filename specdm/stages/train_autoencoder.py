@@ -6,19 +6,18 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from specdm import figures, files, provenance, training
 from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder, StreamSpec, one_hot
 from specdm.nn.losses import AutoencoderLossWeights, autoencoder_loss
-from specdm.patches import Normaliser, PatchMeta, PatchSet, check_masks, open_patches
+from specdm.patches import Normaliser, check_masks, open_patches
 from specdm.randomness import numpy_generator, seed_of, torch_generator
 from specdm.settings import AutoencoderSettings, StreamSettings
-from specdm.stages.batches import Batch, Mixture, described, stratified_subset
-from specdm.stages.initial import copy_matching
+from specdm.stages.batches import Batch, Mixture, described, seen_patches
+from specdm.stages.initial import start_from
 from specdm.stages.reconstruction import reconstruct
-from specdm.weights import load_weights, save_weights
+from specdm.weights import save_weights
 
 STAGE_VERSION = 3
 N_HELD_OUT = 128  # validation patches looked at while training
@@ -65,7 +64,7 @@ def train_autoencoder(
     spec = autoencoder_spec(settings, bands, classes, dates)
     torch.manual_seed(seed_of(seed, "train-autoencoder", "weights"))
     network = JointAutoencoder(spec)
-    started_from = _start_from(init_from, network, patches.meta) if init_from else None
+    started_from = start_from(init_from, "autoencoder", network, patches.meta) if init_from else None
     latent = (height // network.downsampling, width // network.downsampling)
     mixture = Mixture([(patches, seen_patches(patches, subset))])
     held_out = Mixture([(patches, numpy_generator(seed, "held-out").permutation(patches.ids("val"))[:N_HELD_OUT])])
@@ -160,18 +159,6 @@ def train_autoencoder(
     )
     shutil.rmtree(state, ignore_errors=True)
     return training.made(network, trained.steps, out)
-
-
-def seen_patches(patches: PatchSet, subset: list[int] | tuple[int, int] | None) -> np.ndarray:
-    """Positions of the training patches that a generator sees: all, or those of a subset (n, seed)."""
-    return stratified_subset(patches, *subset) if subset else patches.ids("train")
-
-
-def _start_from(folder: Path, network: JointAutoencoder, meta: PatchMeta) -> str:
-    """Copy the fitting weights of a trained autoencoder of the same bands; returns its id."""
-    weights, config = load_weights(folder, "autoencoder")
-    copy_matching(network, weights, folder, PatchMeta.from_dict(config["data"]["meta"]), meta)
-    return config["id"]
 
 
 def autoencoder_spec(settings: AutoencoderSettings, bands: int, classes: int, dates: int) -> AutoencoderSpec:

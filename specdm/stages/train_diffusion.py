@@ -20,8 +20,8 @@ from specdm.patches import PatchMeta
 from specdm.randomness import batch_positions, numpy_generator, seed_of, torch_generator
 from specdm.settings import DiffusionSettings, UNetSettings
 from specdm.stages.encode import Latents, open_latents
-from specdm.stages.initial import copy_matching
-from specdm.weights import load_weights, save_weights
+from specdm.stages.initial import start_from
+from specdm.weights import save_weights
 
 STAGE_VERSION = 2
 N_HELD_OUT = 256  # validation latents, each at one fixed noise level
@@ -86,11 +86,11 @@ def train_diffusion(
     z, h, _ = latents.meta["shape"]
     told = settings.conditioning or any(latents.meta["swapped"])
     spec = denoiser_spec(settings.unet, z, h, condition_width(latents.fractions.shape[1]) if told else 0)
-    schedule = noise_schedule(settings, h)
+    schedule, meta = noise_schedule(settings, h), PatchMeta.from_dict(latents.meta["meta"])
     form = LossForm(settings.weighting, settings.norm, settings.snr_gamma, settings.min_weight)
     torch.manual_seed(seed_of(seed, "train-diffusion", "weights"))
     denoiser = Denoiser(spec)
-    started_from = _start_from(init_from, denoiser, latents) if init_from else None
+    started_from = start_from(init_from, "denoiser", denoiser, meta) if init_from else None
     n_train, n_views = latents.meta["n_train"], latents.mean.shape[1]
     decoder = TrainedAutoencoder.load(autoencoder) if autoencoder and pictures else None
     if decoder and decoder.config["id"] != latents.meta["autoencoder"]:
@@ -173,7 +173,7 @@ def train_diffusion(
         "conditioning": settings.conditioning,
         "autoencoder": latents.meta["autoencoder"],
         "data_hash": latents.meta["data_hash"],
-        "meta": latents.meta["meta"],
+        "data": {"meta": latents.meta["meta"]},
         "init_from": started_from,
         "provenance": stamp,
     }
@@ -250,12 +250,3 @@ def _draw_samples(generator: SpecDM, latents: Latents, path: Path) -> None:
         figures.Block("samples", drawn.images, drawn.masks),
     ]
     figures.blocks(shown, PatchMeta.from_dict(latents.meta["meta"]), path)
-
-
-def _start_from(folder: Path, denoiser: Denoiser, latents: Latents) -> str:
-    """Copy the fitting weights of a trained denoiser; returns its id."""
-    weights, config = load_weights(folder, "denoiser")
-    copy_matching(
-        denoiser, weights, folder, PatchMeta.from_dict(config["meta"]), PatchMeta.from_dict(latents.meta["meta"])
-    )
-    return config["id"]

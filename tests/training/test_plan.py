@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from specdm.training import Part, ema_decay_at, every, warmup_then
+from specdm.training import Part, ema_decay_at, every, in_bfloat16, warmup_then
 
 
 def test_the_learning_rate_warms_up_and_falls():
@@ -54,3 +54,10 @@ def test_the_parts_are_the_batch_in_its_order(batch, of):
     assert all(type(part) is type(batch) and len(part) == 8 // of for part in parts)
     joined = [entry for part in parts for entry in part]
     assert all(np.array_equal(a, b) for a, b in zip(joined, batch, strict=True))
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_auto_is_bfloat16_on_a_gpu_that_has_it_and_others_are_what_they_say(monkeypatch, gpu):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: gpu)
+    assert [in_bfloat16(p) for p in ("auto", "bf16-mixed", "32-true")] == [gpu, True, False]
