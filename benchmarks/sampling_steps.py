@@ -22,7 +22,7 @@ from specdm.metrics.coverage import coverage, fraction_errors, lost_classes
 from specdm.metrics.frechet import frechet_distance
 from specdm.model import Drawing, SpecDM
 from specdm.nn.autoencoder import one_hot
-from specdm.patches import open_patches
+from specdm.patches import class_counts, open_patches
 from specdm.stages.batches import Mixture
 from specdm.stages.train_teacher import load_teacher
 
@@ -81,7 +81,7 @@ def main() -> None:
             took = time.perf_counter() - started
             refl, masks, asked = (np.concatenate(column) for column in zip(*parts, strict=True))
             fake = features(teacher, normaliser, refl, masks, classes)
-            counts = np.stack([np.bincount(m.ravel(), minlength=classes) for m in masks])
+            counts = class_counts(masks, classes)
             met = fraction_errors(asked, counts / counts.sum(1, keepdims=True))
             row = {
                 "sampler": sampler,

@@ -26,7 +26,7 @@ from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder
 from specdm.nn.conditions import ask, encode_condition
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
 from specdm.nn.diffusion import NoiseSchedule, guided, sample_latents, sample_noise
-from specdm.patches import Normaliser, PatchMeta
+from specdm.patches import Normaliser, PatchMeta, class_counts
 from specdm.randomness import numpy_generator
 from specdm.weights import FILES, load_weights
 
@@ -91,8 +91,7 @@ class Samples:
     @property
     def fractions(self) -> np.ndarray:
         """Class fractions of the masks, (n,K) float32."""
-        counts = [np.bincount(mask.ravel(), minlength=len(self.classes)) for mask in self.masks]
-        return (np.stack(counts) / self.masks[0].size).astype(np.float32)
+        return (class_counts(self.masks, len(self.classes)) / self.masks[0].size).astype(np.float32)
 
 
 @dataclass(frozen=True)

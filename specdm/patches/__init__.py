@@ -13,7 +13,7 @@ reflectance = dn * scale + offset. T is the number of dates: 1 for segmentation,
 from specdm.patches.meta import FILES, INDEX_COLUMNS, SCHEMA_VERSION, SPLITS, PatchMeta, PatchRecord
 from specdm.patches.normaliser import Normaliser
 from specdm.patches.reader import PatchSet, check_masks, open_patches
-from specdm.patches.values import to_dn, to_reflectance, valid_pixels
+from specdm.patches.values import class_counts, to_dn, to_reflectance, valid_pixels
 from specdm.patches.writer import PatchWriter
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "PatchSet",
     "PatchWriter",
     "check_masks",
+    "class_counts",
     "open_patches",
     "to_dn",
     "to_reflectance",

@@ -13,7 +13,7 @@ import numpy as np
 from specdm import files
 from specdm.errors import UserError
 from specdm.patches.meta import INDEX_COLUMNS, SPLITS, PatchMeta, PatchRecord
-from specdm.patches.values import valid_pixels
+from specdm.patches.values import class_counts, valid_pixels
 
 
 class PatchWriter:
@@ -61,14 +61,14 @@ class PatchWriter:
         images = np.ascontiguousarray(images, self.dtype)
         masks = np.ascontiguousarray(masks, np.uint8)
         valid = valid_pixels(images, self.meta.nodata).mean(axis=(1, 2, 3))
-        for record, mask, share in zip(records, masks, valid, strict=True):
+        counts = class_counts(masks, len(self.meta.labels))
+        for record, count, share in zip(records, counts, valid, strict=True):
             if record.id in self._ids or record.split not in SPLITS:
                 raise UserError(f"{self.folder}: patch id {record.id!r} occurs twice or its split is unknown.")
             self._ids.add(record.id)
-            counts = np.bincount(mask.ravel(), minlength=256)[: len(self.meta.labels)]
             self._rows.append(
                 dataclasses.asdict(record)
-                | {"valid_fraction": share, "class_counts": counts.tolist(), "synthetic": self.meta.synthetic}
+                | {"valid_fraction": share, "class_counts": count.tolist(), "synthetic": self.meta.synthetic}
             )
         for name, stream, array in (("images", self._images, images), ("masks", self._masks, masks)):
             data = memoryview(array).cast("B")

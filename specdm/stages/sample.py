@@ -14,7 +14,7 @@ from specdm import files, provenance
 from specdm.errors import UserError
 from specdm.metrics.coverage import fraction_errors
 from specdm.model import Drawing, SpecDM
-from specdm.patches import PatchRecord, PatchWriter, to_dn
+from specdm.patches import PatchRecord, PatchWriter, class_counts, to_dn
 from specdm.progress import Progress
 from specdm.settings import SamplingSettings
 from specdm.training import in_bfloat16
@@ -117,8 +117,7 @@ def _write(
                 records = [PatchRecord(f"{name}-{i:06d}", "train", f"{name}-{i:06d}", "specdm") for i in indices]
                 writer.append(part["images"], part["masks"], records)
                 asked.append(part["asked"])
-                counts = [np.bincount(mask.ravel(), minlength=len(meta.labels)) for mask in part["masks"]]
-                got.append(np.stack(counts) / part["masks"][0].size)
+                got.append(class_counts(part["masks"], len(meta.labels)) / part["masks"][0].size)
         writer.attach("asked", np.concatenate(asked))
     return np.concatenate(asked), np.concatenate(got)
 
