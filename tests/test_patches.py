@@ -16,6 +16,7 @@ from specdm.patches import (
     PatchRecord,
     PatchWriter,
     check_masks,
+    class_counts,
     open_patches,
     to_dn,
     to_reflectance,
@@ -324,3 +325,9 @@ def test_masks_with_an_unknown_id_are_found(tmp_path):
     masks[299, 0, 0] = 2
     with pytest.raises(UserError, match="mask id 2 is in no class"):
         check_masks(_write(tmp_path / "bad", images, masks, _records(300)))
+
+
+def test_classes_are_counted_without_the_ignored_pixels_also_of_no_masks():
+    masks = np.array([[[0, 2], [2, 255]], [[1, 1], [255, 255]]], np.uint8)
+    assert class_counts(masks, 3).tolist() == [[1, 0, 2], [0, 2, 0]]
+    assert class_counts(masks[:0], 3).shape == (0, 3)

@@ -40,4 +40,5 @@ def valid_pixels(dn: np.ndarray, nodata: float | None) -> np.ndarray:
 
 def class_counts(masks: np.ndarray, classes: int) -> np.ndarray:
     """Labelled pixels of each class in masks (n,H,W) uint8: (n, classes) int64; ignored pixels count nowhere."""
-    return np.stack([np.bincount(mask.ravel(), minlength=256)[:classes] for mask in masks])
+    counts = [np.bincount(mask.ravel(), minlength=256)[:classes] for mask in masks]
+    return np.array(counts, np.int64).reshape(-1, classes)  # also of no masks
