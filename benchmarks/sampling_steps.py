@@ -1,6 +1,6 @@
 """Quality of samples against the number of steps, on a trained generator: DPM-Solver++ beside DDIM and 1000-step DDPM.
 
-    python benchmarks/sampling_steps.py MODEL PATCHES TEACHER OUT [--n 512] [--seeds 0 1]
+    python benchmarks/sampling_steps.py MODEL PATCHES TEACHER OUT [--n 512] [--seeds 0 1] [--runs dpm++:25 ddpm:1000]
 
 MODEL holds autoencoder/ and denoiser/; PATCHES is the patch set it was trained on; TEACHER its judge. OUT receives
 steps.csv and steps.png. Distances are Fréchet distances in the judge's features of the image and of the mask, of all
@@ -26,7 +26,7 @@ from specdm.patches import class_counts, open_patches
 from specdm.stages.batches import Mixture
 from specdm.stages.train_teacher import load_teacher
 
-BATCH = 256
+BATCH = 512
 RUNS = [
     *(("dpm++", n) for n in (5, 10, 15, 20, 25, 50)),
     *(("ddim", n) for n in (10, 25, 50, 200)),
@@ -61,6 +61,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--n", type=int, default=512)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--runs", nargs="+", metavar="SAMPLER:STEPS", default=[f"{name}:{n}" for name, n in RUNS])
     arguments = parser.parse_args()
     model = SpecDM.from_pretrained(arguments.model)
     patches = open_patches(arguments.patches)
@@ -71,7 +72,8 @@ def main() -> None:
     shares = coverage(np.stack(patches.index["class_counts"].to_numpy()[rows_of_real]))
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = []
-    for sampler, n_steps in RUNS:
+    for run in arguments.runs:
+        sampler, n_steps = run.split(":")[0], int(run.split(":")[1])
         for seed in arguments.seeds:
             started = time.perf_counter()
             parts = [

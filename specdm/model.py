@@ -30,6 +30,7 @@ from specdm.patches import Normaliser, PatchMeta, class_counts
 from specdm.randomness import numpy_generator
 from specdm.weights import FILES, load_weights
 
+GOLDEN = (5**0.5 - 1) / 2  # steps of this length around a circle leave the smallest gaps
 PARTS = {"autoencoder": FILES, "denoiser": (*FILES, "fractions.npy")}
 
 
@@ -222,8 +223,8 @@ class SpecDM:
     def asked(self, indices: Sequence[int], seed: int, drawing: Drawing) -> torch.Tensor:
         """The class fractions (n,K) that patches number `indices` of a seed are asked to have, NaN for none.
 
-        Without `want` each sample follows a training patch, so that the samples together have the distribution of the
-        training patches.
+        Without `want` each sample follows a training patch, such that the first n samples together have the
+        distribution of the training patches, for every n.
         """
         want = self._wanted(drawing.want or {})
         if not self.conditioned or drawing.guidance == 0:
@@ -233,7 +234,9 @@ class SpecDM:
                     "diffusion.conditioning: true, and draw with a guidance above 0."
                 )
             return torch.full((len(indices), self.fractions.shape[1]), torch.nan)
-        picks = torch.tensor([numpy_generator(seed, "ask", int(i)).random() for i in indices])
+        # A Weyl sequence is spread evenly over [0, 1) at every length, more so than independent draws.
+        start = numpy_generator(seed, "ask").random()
+        picks = torch.tensor([(start + int(i) * GOLDEN) % 1 for i in indices], dtype=torch.float64)
         return ask(self.fractions, want, picks)
 
     def _wanted(self, want: Mapping[str, float]) -> dict[int, float]:

@@ -190,10 +190,11 @@ def test_what_a_sample_is_asked_for_depends_on_its_number_and_the_seed_alone(ask
 
 
 def test_without_a_wish_samples_follow_the_training_patches(asking):
-    asked = asking.asked(range(300), 0, Drawing()).numpy()
-    for row in FRACTIONS[[0, 1, 3]]:
-        assert (asked == row).all(1).mean() == pytest.approx(1 / 3, abs=0.1)
-    assert not np.isnan(asked).any()
+    for n in (30, 300):
+        asked = asking.asked(range(n), 0, Drawing()).numpy()
+        for row in FRACTIONS[[0, 1, 3]]:
+            assert (asked == row).all(1).sum() == pytest.approx(n / 3, abs=3)  # at random: by 2.6 and 8 off
+        assert not np.isnan(asked).any()
 
 
 def test_what_is_asked_for_changes_the_samples(asking):

@@ -41,7 +41,8 @@ def ask(training: Tensor, want: dict[int, float], picks: Tensor, nearest: int = 
     Args:
         training: fractions (N, K) of the training patches; rows of NaN are left out.
         want: class -> fraction; empty: the distribution of the training patches.
-        picks: (n,) uniform in [0, 1): which training patch each sample follows.
+        picks: (n,) in [0, 1): which training patch each sample follows, in the order of their contents, so that
+            evenly spread picks have the distribution of the training patches also when they are few.
         nearest: with `want`, how many of the training patches nearest to it are followed, so that the other classes
             are those that go with the wanted ones; their fractions are scaled to fill what is left.
     """
@@ -51,7 +52,8 @@ def ask(training: Tensor, want: dict[int, float], picks: Tensor, nearest: int = 
     if want:
         classes, wanted = list(want), torch.tensor(list(want.values()))
         known = known[(known[:, classes] - wanted).abs().sum(1).argsort(stable=True)[:nearest]]
-    asked = known[(picks * len(known)).long()].clone()
+    known = known[_by_content(known)]
+    asked = known[(picks * len(known)).long().clamp_max(len(known) - 1)].clone()
     if want:
         asked[:, classes] = 0
         # A patch of wanted classes only says nothing about the rest: then the mean of the others fills it.
@@ -66,3 +68,9 @@ def ask(training: Tensor, want: dict[int, float], picks: Tensor, nearest: int = 
         asked = asked * (left / asked.sum(1, keepdim=True).clamp_min(1e-12))
         asked[:, classes] = wanted
     return asked
+
+
+def _by_content(fractions: Tensor) -> Tensor:
+    """An order of rows (N, K) in which neighbours are alike: by their largest class, then by its fraction."""
+    largest, which = fractions.max(1)
+    return (which + largest.double() / 2).argsort(stable=True)  # a fraction is at most 1: classes do not mix

@@ -49,12 +49,14 @@ class NoiseSchedule:
 
 
 # mean of n pixels: its noise falls with 1/sqrt(n), so equal SNR of large shapes asks for SNR_side = SNR (size/side)^2
+# on larger latents, k = min(1, (size/side)^2)
 def snr_scale_for(side: int, shift_size: int | None) -> float:
     """Factor of the signal-to-noise ratio on latents of `side` pixels for a schedule meant for shift_size (1 if None).
 
-    The same noise hides the average over a larger latent less; simple diffusion (arXiv 2301.11093, Eq. 3).
+    The same noise hides the average over a larger latent less; simple diffusion (arXiv 2301.11093, Eq. 3). Smaller
+    latents keep the schedule: less noise would leave fewer of the levels at which small shapes are decided.
     """
-    return 1.0 if shift_size is None else (shift_size / side) ** 2
+    return 1.0 if shift_size is None else min(1.0, (shift_size / side) ** 2)
 
 
 # beta_t = (sqrt(b0) + t/(T-1) (sqrt(b1) - sqrt(b0)))^2,   abar_t = prod_{s<=t} (1 - beta_s),

@@ -138,7 +138,7 @@ class DiffusionSettings(TrainingSettings):
     shift_size: int | None = Field(
         None,
         ge=1,
-        description="latent side that the schedule is meant for; on another side the signal-to-noise ratio is "
+        description="largest latent side that the schedule is meant for; on a larger one the signal-to-noise ratio is "
         "multiplied by (shift_size / side)^2, so that large shapes are hidden alike; null: never",
     )
     prediction: Literal["v", "epsilon"] = Field("v", description="what the network predicts")

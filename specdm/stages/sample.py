@@ -19,7 +19,7 @@ from specdm.progress import Progress
 from specdm.settings import SamplingSettings
 from specdm.training import in_bfloat16
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 
 def sample(

@@ -23,7 +23,7 @@ from specdm.stages.encode import Latents, open_latents
 from specdm.stages.initial import start_from
 from specdm.weights import save_weights
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 N_HELD_OUT = 256  # validation latents, each at one fixed noise level
 N_SHOWN = 6
 

@@ -28,6 +28,7 @@ from specdm.training.record import Record
 
 N_ROWS = 200  # of the history, besides those of validations
 SAVING_SHARE = 0.05  # of the time, at most
+LEFT_OUT_IN_A_ROW = 10  # steps without a finite gradient that end a training; single ones happen in bfloat16
 
 
 def fit(
@@ -56,8 +57,9 @@ def fit(
         name: shown in the progress.
 
     Raises:
-        UserError: when a loss is not finite, memory does not suffice, the batch does not divide into its parts, or a
-            state of other settings meets plan.resume_only.
+        UserError: when a loss is not finite, or for LEFT_OUT_IN_A_ROW steps the gradient (fewer are left out, and
+            told), memory does not suffice, the batch does not divide into its parts, or a state of other settings
+            meets plan.resume_only.
         TrainingPaused: when the time budget is used up or SIGTERM arrives; the state is saved.
     """
     started = time.monotonic()
@@ -106,13 +108,19 @@ def fit(
     path = state / "history.csv" if writes else None
     record = Record(name, plan.steps, done, history, sums, path, plan.report_every_s, processes.device)
     row_every, last_save, pause_of_saving = every(plan.steps, N_ROWS), started, plan.save_every_s
+    left_out = 0
     parts = _parts(range(done, plan.steps), plan.accumulate, processes.rank, n_parts)
     with _SigtermFlag() as interrupted, Ahead(task.data_at, parts) as ahead:
         for step in range(done, plan.steps):
             for group, lr in zip(optimiser.param_groups, base_lrs, strict=True):
                 group["lr"] = lr * lr_factor(step)
             wrapped.train()
-            terms = _step(wrapped, optimiser, task, plan, processes, ahead, name)
+            terms, problem = _step(wrapped, optimiser, task, plan, processes, ahead, name)
+            left_out = left_out + 1 if problem else 0
+            if problem and left_out == LEFT_OUT_IN_A_ROW:
+                raise UserError(f"{name}: {problem}, as in the {left_out - 1} steps before: lower the learning rate.")
+            if problem and writes:
+                print(f"{name}: {problem}: the step is left out", flush=True)
             if average is not None:
                 average.update_parameters(model)
             record.add(processes.mean(terms))
@@ -148,8 +156,13 @@ def fit(
     return Trained(weights, history, step + 1, writes, ahead.waited_s / (time.monotonic() - started))
 
 
-def _step(wrapped, optimiser, task: Task, plan: Plan, processes: Processes, ahead: Ahead, name: str) -> dict:
-    """Take one optimiser step; returns the mean loss terms of this process's parts."""
+def _step(
+    wrapped, optimiser, task: Task, plan: Plan, processes: Processes, ahead: Ahead, name: str
+) -> tuple[dict, str]:
+    """Take one optimiser step; returns the mean loss terms of this process's parts, and why the step was left out.
+
+    A gradient that is not finite where the loss is leaves all weights as they were, in all processes: they share it.
+    """
     terms: dict[str, float] = {}
     taken = []
     try:
@@ -164,9 +177,13 @@ def _step(wrapped, optimiser, task: Task, plan: Plan, processes: Processes, ahea
             for key, value in taken[-1][1].items():
                 terms[key] = terms.get(key, 0.0) + value / plan.accumulate
         norm = processes.clip(wrapped, optimiser, plan.grad_clip)
-        if not (torch.isfinite(norm) and math.isfinite(terms["total"])):
-            raise UserError(_not_finite(taken, task, name))
-        optimiser.step()
+        lost, shared_finite, problem = not math.isfinite(terms["total"]), bool(torch.isfinite(norm)), ""
+        if lost or not shared_finite:
+            problem = _not_finite(taken, task)
+            if lost if shared_finite else processes.any(lost):  # all ask each other, or none
+                raise UserError(f"{name}: {problem}: lower the learning rate.")
+        else:
+            optimiser.step()
         optimiser.zero_grad()
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
@@ -175,17 +192,17 @@ def _step(wrapped, optimiser, task: Task, plan: Plan, processes: Processes, ahea
                 "`accumulate` (parts of a batch taken one after the other, same result), or lower `batch` or `width`."
             ) from error
         raise
-    return terms
+    return terms, problem
 
 
-def _not_finite(taken: list[tuple[Part, dict[str, float]]], task: Task, name: str) -> str:
-    """The sentence that says at which step, in which term and for which patches a loss went wrong."""
+def _not_finite(taken: list[tuple[Part, dict[str, float]]], task: Task) -> str:
+    """The words that say at which step, in which term and for which patches a loss went wrong."""
     part, losses = next(((p, t) for p, t in taken if not all(map(math.isfinite, t.values()))), taken[0])
     bad = [key for key, value in losses.items() if not math.isfinite(value)]
     term = next((key for key in bad if key != "total"), bad[0] if bad else "the gradient")
     numbers = ", ".join(f"{key} {value:.4g}" for key, value in losses.items())
     ids = f"; batch: {', '.join(task.ids(part))}" if task.ids else ""
-    return f"{name}: {term} is not finite at step {part.step} ({numbers}{ids}): lower the learning rate."
+    return f"{term} is not finite at step {part.step} ({numbers}{ids})"
 
 
 def _parts(steps: range, accumulate: int, rank: int, n_parts: int) -> Iterator[Part]:

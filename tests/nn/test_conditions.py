@@ -70,10 +70,25 @@ def test_without_a_wish_every_sample_follows_a_labelled_training_patch_and_each_
     assert which.sum(0).tolist() == [100, 100, 100]
 
 
-def test_the_pick_alone_says_which_patch_is_followed():
+def test_the_pick_alone_says_which_patch_is_followed_in_the_order_of_their_contents():
     training = _rows([1.0, 0.0, 0.0], [0.2, 0.8, 0.0], [0.5, 0.25, 0.25])
     asked = ask(training, {}, torch.tensor([0.9999, 0.0, 0.5, 0.4]))
-    assert torch.equal(asked, training[[2, 0, 1, 1]])
+    assert torch.equal(asked, training[[1, 2, 0, 0]])
+
+
+def test_picks_up_to_one_follow_the_last_patch():
+    training = _rows([1.0, 0.0, 0.0], [0.2, 0.8, 0.0])
+    assert torch.equal(ask(training, {}, torch.tensor([1.0])), training[[1]])  # what 1 - 1e-9 is in float32
+
+
+def test_few_evenly_spread_picks_have_the_class_shares_of_all_training_patches():
+    torch.manual_seed(0)
+    change = torch.where(torch.rand(1000) < 0.5, 0.0, torch.rand(1000) ** 8)  # half without, few with much
+    training = torch.stack([1 - change, change], 1)
+    start, picks = 0.3, torch.arange(50)
+    even = ask(training, {}, (start + picks * 0.618034) % 1)[:, 1]
+    assert even.mean() == pytest.approx(change.mean().item(), rel=0.15)
+    assert (even > 0).double().mean() == pytest.approx((change > 0).double().mean().item(), abs=0.03)
 
 
 def test_asking_changes_no_training_patch():

@@ -89,8 +89,8 @@ def test_the_signal_to_noise_ratio_of_every_step_is_multiplied(scale, zero_termi
     assert (scaled[-1] == 0) == zero_terminal_snr
 
 
-def test_the_scale_is_the_square_of_the_ratio_of_sides():
-    assert [snr_scale_for(side, 32) for side in (32, 64, 16)] == [1, 0.25, 4]
+def test_the_scale_is_the_square_of_the_ratio_of_sides_and_never_less_noise():
+    assert [snr_scale_for(side, 32) for side in (32, 64, 128, 16)] == [1, 0.25, 0.0625, 1]
     assert snr_scale_for(64, None) == 1
 
 

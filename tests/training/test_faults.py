@@ -56,21 +56,34 @@ def _steep(model, data, device):
     return {"total": losses(model, data, device)["total"] + (flat if data[0] == 4 else 0)}
 
 
-def test_a_gradient_that_is_not_finite_is_told_as_such(tmp_path):
-    with pytest.raises(UserError, match=r"training: the gradient is not finite at step 4 \(total \d"):
-        train(tmp_path, losses=_steep)
-
-
-def test_a_step_that_went_wrong_leaves_the_weights_as_they_were(tmp_path):
-    model, before = plain(), []
+def test_a_single_step_without_a_finite_gradient_is_left_out_and_told(tmp_path, capsys):
+    model, seen = plain(), {}
 
     def noted(wrapped, data, device):
-        before[:] = [p.detach().clone() for p in model.parameters()]
+        seen[int(data[0])] = [p.detach().clone() for p in model.parameters()]
         return _steep(wrapped, data, device)
 
-    with pytest.raises(UserError):
-        train(tmp_path, losses=noted, network=lambda: model)
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    trained = train(tmp_path, losses=noted, network=lambda: model)
+    told = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(told) == 1
+    assert re.match(r"training: the gradient is not finite at step 4 \(total \d.*\): the step is left out", told[0])
+    same = [all(torch.equal(a, b) for a, b in zip(seen[i], seen[i + 1], strict=True)) for i in range(len(seen) - 1)]
+    assert [i for i, equal in enumerate(same) if equal] == [4]
+    assert all(value.isfinite().all() for value in trained.weights.values())
+
+
+def _ill_at(steps):
+    def ill(model, data, device):
+        return _steep(model, (4 if data[0] in steps else -1, *data[1:]), device)
+
+    return ill
+
+
+def test_a_gradient_that_stays_not_finite_ends_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("specdm.training.loop.LEFT_OUT_IN_A_ROW", 3)
+    with pytest.raises(UserError, match=r"not finite at step 6 \(.*\), as in the 2 steps before: lower the learning"):
+        train(tmp_path / "a", losses=_ill_at({4, 5, 6}))
+    train(tmp_path / "b", losses=_ill_at({3, 4, 6, 7}))  # never three in a row
 
 
 def _raising(error: Exception):
