@@ -1,0 +1,40 @@
+"""The command that all verbs belong to, and how they are registered."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+import typer
+
+from specdm.progress import duration
+
+app = typer.Typer(
+    help="Labelled multispectral training data from a joint latent diffusion model of image and mask.\n\n"
+    "All at once: `snakemake --profile workflow/profiles/local` takes the data sets of config/config.yaml through the "
+    "whole chain, and a second time only through what changed; `make demo` does so with simulated images.\n\n"
+    "Step by step: the commands stand in the order of the chain, each with what it takes -> what it gives. "
+    "Your own labelled images: docs/own-data.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def verb(overview: str) -> Callable:
+    """Register a command under its line of the overview; it returns what it made, printed last with its time."""
+
+    def register(command: Callable[..., str | None]) -> Callable:
+        name = command.__name__.replace("_", "-")
+
+        @functools.wraps(command)
+        def run(*args, **kwargs) -> None:
+            started = time.monotonic()
+            made = command(*args, **kwargs)
+            if made:
+                print(f"{name}: {made}, {duration(time.monotonic() - started)}", flush=True)
+
+        return app.command(name, short_help=overview)(run)
+
+    return register

@@ -1,0 +1,93 @@
+"""From raw files to patch sets, and looking at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from specdm.arguments import Out, Seed, Settings, chosen, read_section
+from specdm.cli.app import verb
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+@verb("nothing -> raw files of an invented landscape")
+def simulate(
+    source: Annotated[str, typer.Option(help="layout of the files: segmunich or oscd")],
+    out: Out,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> str:
+    """Write a simulated landscape as raw SegMunich or OSCD files."""
+    from specdm.settings import SimulatedOscd, SimulatedSegMunich
+    from specdm.stages.prepare import simulate_raw
+
+    section = chosen("--source", source, {"segmunich": SimulatedSegMunich, "oscd": SimulatedOscd})
+    simulate_raw(out, read_section(section, settings), seed)
+    return f"{sum(path.is_file() for path in out.rglob('*'))} files like those of {source} in {out}"
+
+
+@verb("name of a benchmark -> its raw files; resumes")
+def download(
+    name: Annotated[str, typer.Argument(help="data set: oscd or segmunich")],
+    out: Annotated[Path, typer.Option(help="folder of the raw files")],
+    from_dir: Annotated[Path | None, typer.Option(help="take files already fetched from this folder")] = None,
+    table: Annotated[
+        Path, typer.Option(help="addresses, sizes, checksums, licences (config/datasets.csv)", show_default=False)
+    ] = CONFIG / "datasets.csv",
+) -> str:
+    """Fetch a benchmark data set; the same command resumes."""
+    from specdm.sources.download import download as fetch
+
+    done = fetch(name, out, table=table, from_dir=from_dir)
+    return f"{done.unpacked} files of {name} from {len(done.archives)} archives in {out}"
+
+
+@verb("raw files -> patch set: images, masks, splits")
+def prepare(
+    source: Annotated[str, typer.Option(help="layout of the raw files: segmunich, oscd, or scene for your own")],
+    name: Annotated[str, typer.Option(help="name of the data set")],
+    raw: Annotated[Path, typer.Option(help="folder of the raw files")],
+    out: Out,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> str:
+    """Cut raw files into a patch set: band selection, resampling, cleaning, splits."""
+    from specdm.patches import open_patches
+    from specdm.settings import OscdSettings, SceneSettings, SegMunichSettings
+    from specdm.stages import prepare as stage
+    from specdm.stages.info import sizes
+
+    readers = {"segmunich": SegMunichSettings, "oscd": OscdSettings, "scene": SceneSettings}
+    section = chosen("--source", source, readers)
+    print("\n".join(stage.prepare(name, raw, out, read_section(section, settings), seed)))
+    return f"{sizes(open_patches(out))} in {out}"
+
+
+@verb("patch set -> what it is, in words")
+def info(
+    patches: Annotated[Path, typer.Argument(help="folder of the patch set")],
+    verify: Annotated[bool, typer.Option(help="compare all arrays with their checksums; reads everything")] = True,
+) -> None:
+    """Print what a patch set is: arrays, bands, classes, splits, places, leaks between splits, origin."""
+    from specdm.stages.info import info as stage
+
+    print(stage(patches, verify))
+
+
+@verb("patch set -> picture of some patches with their masks")
+def show(
+    patches: Annotated[Path, typer.Argument(help="folder of the patch set")],
+    out: Annotated[Path, typer.Option(help="the picture (PNG)")],
+    n: Annotated[int, typer.Option(min=1, help="patches to show")] = 24,
+    split: Annotated[str, typer.Option(help="split they are taken from: train, val or test")] = "train",
+    seed: Seed = 0,
+) -> str:
+    """Draw patches of all classes and many groups: true colour, false colour and mask, with a legend."""
+    from specdm.patches import SPLITS
+    from specdm.stages.show import show as stage
+
+    chosen("--split", split, dict.fromkeys(SPLITS))
+    return stage(patches, out, n, split, seed)

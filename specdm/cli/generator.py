@@ -1,0 +1,112 @@
+"""The generator: autoencoder, latents, denoiser, samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from specdm.arguments import (
+    InitFrom,
+    MaxMinutes,
+    Out,
+    Patches,
+    Pictures,
+    ResumeOnly,
+    Seed,
+    Settings,
+    State,
+    chosen,
+    read_fractions,
+    read_section,
+    read_shard,
+)
+from specdm.cli.app import verb
+from specdm.errors import UserError
+
+
+@verb("patch set -> autoencoder")
+def train_autoencoder(
+    patches: Patches,
+    out: Out,
+    state: State,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    max_minutes: MaxMinutes = 0,
+    resume_only: ResumeOnly = False,
+    n_real: Annotated[int, typer.Option(help="see only so many labelled patches; 0 = all of the split")] = 0,
+    subset_seed: Annotated[int, typer.Option(help="seed of their choice, as for train-downstream")] = 0,
+    init_from: InitFrom = None,
+    pictures: Pictures = None,
+) -> str:
+    """Train the two-stream (or single-stream) autoencoder."""
+    from specdm.settings import AutoencoderSettings
+    from specdm.stages.train_autoencoder import train_autoencoder as stage
+
+    section, subset = read_section(AutoencoderSettings, settings), (n_real, subset_seed) if n_real else None
+    return stage(patches, out, state, section, seed, max_minutes, resume_only, subset, init_from, pictures)
+
+
+@verb("patch set, autoencoder -> latents")
+def encode(
+    patches: Patches,
+    autoencoder: Annotated[Path, typer.Option(help="folder of the trained autoencoder")],
+    out: Out,
+    augment: Annotated[str, typer.Option(help="views to encode: d4, flips or none")] = "d4",
+    swap_dates: Annotated[bool, typer.Option("--swap-dates", help="also encode two dates in the other order")] = False,
+) -> str:
+    """Encode the training and validation patches once, in all views."""
+    from specdm.nn.views import VIEWS
+    from specdm.stages.encode import encode as stage
+
+    chosen("--augment", augment, VIEWS)
+    return stage(patches, autoencoder, out, augment, swap_dates)
+
+
+@verb("latents -> denoiser")
+def train_diffusion(
+    latents: Annotated[Path, typer.Option(help="folder of the encoded patches")],
+    out: Out,
+    state: State,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    max_minutes: MaxMinutes = 0,
+    resume_only: ResumeOnly = False,
+    init_from: InitFrom = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="the one that encoded: decodes the pictures")] = None,
+    pictures: Pictures = None,
+) -> str:
+    """Train the denoiser on the joint latents of image and mask."""
+    from specdm.settings import DiffusionSettings
+    from specdm.stages.train_diffusion import train_diffusion as stage
+
+    section = read_section(DiffusionSettings, settings)
+    return stage(latents, out, state, section, seed, max_minutes, resume_only, init_from, autoencoder, pictures)
+
+
+@verb("autoencoder, denoiser -> synthetic patch set")
+def sample(
+    model: Annotated[Path, typer.Option(help="folder with autoencoder/ and denoiser/")],
+    out: Out,
+    state: State,
+    n: Annotated[int, typer.Option(help="patches to draw", min=1)],
+    name: Annotated[str, typer.Option(help="name of the synthetic set")] = "synthetic",
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    want: Annotated[list[str], typer.Option(help="class=fraction to ask for, for example wetland=0.3")] = [],  # noqa: B006
+    guidance: Annotated[float | None, typer.Option(help="above 1: exaggerate what is asked for", min=0)] = None,
+    shard: Annotated[str | None, typer.Option(help="k/m: draw the k-th of m shares and write no set yet")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="write the set from the shards that were drawn")] = False,
+) -> str:
+    """Draw a synthetic patch set; resumes, or runs as shards (--shard 1/4 ... 4/4, then --merge)."""
+    from specdm.settings import SamplingSettings
+    from specdm.stages.sample import sample as stage
+
+    if merge and shard:
+        raise UserError("--merge joins the shards that were drawn: give it without --shard.")
+    section = read_section(SamplingSettings, settings)
+    section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
+    if guidance is not None:
+        section = section.model_copy(update={"guidance": guidance})
+    return stage(model, out, state, n, section, seed, name, read_shard(shard), merge)
