@@ -87,3 +87,23 @@ def train_downstream(
         max_minutes,
         resume_only,
     )
+
+
+@verb("network, image -> map of its classes")
+def predict(
+    model: Annotated[Path, typer.Argument(help="folder of the trained network")],
+    images: Annotated[list[Path], typer.Argument(help="raster file; for change detection two, the earlier one first")],
+    out: Annotated[Path, typer.Option(help="the map (GeoTIFF), complete or not at all")],
+    tile_px: Annotated[int, typer.Option(help="side of a tile, a multiple of 32; memory grows with it")] = 512,
+    overlap_px: Annotated[int, typer.Option(help="what a tile shares with its neighbour")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="tiles predicted together")] = 4,
+    bands: Annotated[str, typer.Option(help="names of the files' bands in order, comma separated")] = "",
+    scale: Annotated[float | None, typer.Option(help="reflectance = number x scale + offset")] = None,
+    offset: Annotated[float | None, typer.Option(help="see scale; both by default as in training")] = None,
+) -> str:
+    """Map whole images with a trained network, tile by tile: class ids, colours and names on the image's grid."""
+    from specdm.stages.predict import Tiling, Values
+    from specdm.stages.predict import predict as stage
+
+    names = tuple(name.strip() for name in bands.split(",")) if bands else None
+    return stage(model, images, out, Tiling(tile_px, overlap_px, batch), Values(names, scale, offset))
