@@ -6,6 +6,7 @@ from pathlib import Path
 
 from specdm import config as specdm_config
 from specdm.errors import UserError
+from specdm.networks import folder_of
 from specdm.settings import SceneDataset, SceneSettings
 from specdm.sources.scene_files import input_files
 from specdm.stages import stage_version
@@ -32,10 +33,14 @@ def names(values):
     return "|".join(sorted(values)) or "(?!)"
 
 
+# The networks by their part of a path.
+NETWORK_IN = {folder_of(n): n for d in CONFIG.datasets.values() for n in d.networks}
+
+
 wildcard_constraints:
     dataset=names(CONFIG.datasets),
     method=names(CONFIG.methods),
-    network=names({n for d in CONFIG.datasets.values() for n in d.networks}),
+    network=names(NETWORK_IN),
     regime=names({r for d in CONFIG.datasets.values() for r in d.regimes}),
     seed=r"\d+",
 

@@ -51,14 +51,15 @@ rule train_downstream:
         state=f"{RESULTS}/state/train_downstream/{{dataset}}-{{network}}-{{regime}}-seed{{seed}}",
         regime=settings(regime_of),
         n_real=lambda wc: CONFIG.datasets[wc.dataset].n_real,
-        settings=settings(lambda wc: CONFIG.downstream_of(wc.network)),
+        network=lambda wc: NETWORK_IN[wc.network],
+        settings=settings(lambda wc: CONFIG.downstream_of(NETWORK_IN[wc.network])),
         subset_seed=CONFIG.seed,
         version=stage_version("train_downstream"),
     message:
         "Training {wildcards.network} on {wildcards.dataset} {wildcards.regime}, seed {wildcards.seed}"
     shell:
         "exec python -m specdm train-downstream --patches {params.patches} {params.samples} --out {params.out}"
-        " --state {params.state} --dataset {wildcards.dataset} --network {wildcards.network}"
+        " --state {params.state} --dataset {wildcards.dataset} --network {params.network:q}"
         " --regime-name {wildcards.regime} --regime {params.regime:q} --n-real {params.n_real}"
         " --settings {params.settings:q} --seed {wildcards.seed} --subset-seed {params.subset_seed}"
         " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"

@@ -3,7 +3,7 @@
 
 def downstream_metrics(wildcards):
     return [
-        f"{RESULTS}/downstream/{name}/{network}/{regime}/seed{seed}/metrics.json"
+        f"{RESULTS}/downstream/{name}/{folder_of(network)}/{regime}/seed{seed}/metrics.json"
         for name, dataset in CONFIG.datasets.items()
         for network in dataset.networks
         for regime in dataset.regimes

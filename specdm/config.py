@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from specdm import bands
 from specdm.errors import UserError
-from specdm.networks import NETWORKS
+from specdm.networks import NETWORKS, SMP, SMP_ARCHITECTURES, SMP_FUSIONS, folder_of, task_of
 from specdm.settings import (
     DATASETS,
     AnyDataset,
@@ -58,8 +58,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        _check_names("downstream.options", self.downstream.options, NETWORKS)
-        _check_names("downstream.overrides", self.downstream.overrides, NETWORKS)
+        _check_networks("downstream.options", self.downstream.options)
+        _check_networks("downstream.overrides", self.downstream.overrides)
         for network in self.downstream.overrides:
             try:
                 self.downstream_of(network)
@@ -83,13 +83,28 @@ def _check_names(key: str, names: Iterable[str], valid: Iterable[str]) -> None:
             raise ValueError(f"{key}: there is no {name!r}, did you mean {_nearest(name, valid)!r}?")
 
 
+def _check_networks(key: str, names: Iterable[str]) -> None:
+    """Refuse names that are no network's, and two that would share a folder."""
+    folders = {}
+    for name in names:
+        if name.startswith(SMP) and task_of(name) is None:
+            raise ValueError(
+                f"{key}: {name!r} is no network of segmentation-models-pytorch, write {SMP}<architecture>/<encoder>, "
+                f"for two dates with /{', /'.join(SMP_FUSIONS)} behind; architectures: {', '.join(SMP_ARCHITECTURES)}"
+            )
+        if not name.startswith(SMP):
+            _check_names(key, [name], NETWORKS)
+        if folders.setdefault(folder_of(name), name) != name:
+            raise ValueError(f"{key}: {folders[folder_of(name)]} and {name} would share a folder, leave one out")
+
+
 def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
     """Refuse names that do not exist, networks of the other task, and impossible patches."""
     _check_names(f"{key}.methods", dataset.methods, methods)
-    _check_names(f"{key}.networks", dataset.networks, NETWORKS)
+    _check_networks(f"{key}.networks", dataset.networks)
     for network in dataset.networks:
-        if NETWORKS[network] != dataset.task:
-            raise ValueError(f"{key}.networks: {network} solves {NETWORKS[network]}, this data set is {dataset.task}")
+        if task_of(network) != dataset.task:
+            raise ValueError(f"{key}.networks: {network} solves {task_of(network)}, this data set is {dataset.task}")
     for name, regime in dataset.regimes.items():
         if regime.synthetic:
             _check_names(f"{key}.regimes.{name}.method", [regime.method], dataset.methods)

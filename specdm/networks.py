@@ -1,10 +1,55 @@
 """Names of the downstream networks and the task each one solves; free of torch, so that a dry run stays fast.
 
-`specdm.nn.downstream` builds them; a test keeps both lists equal.
+`specdm.nn.downstream` builds them; tests keep both lists equal.
 """
 
 from __future__ import annotations
 
+import re
+
 SEGMENTATION, CHANGE = "segmentation", "change"
 
-NETWORKS: dict[str, str] = {f"segformer-b{size}": SEGMENTATION for size in range(6)} | {"changeformer-v3": CHANGE}
+NETWORKS: dict[str, str] = {
+    **{f"segformer-b{size}": SEGMENTATION for size in range(6)},
+    **{f"pfsegnet-r{depth}": SEGMENTATION for depth in (50, 101)},
+    "unet": SEGMENTATION,
+    **{f"siamcrnn-{depth}": CHANGE for depth in (18, 34, 50, 101)},
+    "changeformer-v3": CHANGE,
+    "fc-siam-diff": CHANGE,
+}
+SMP = "smp:"  # smp:<architecture>/<encoder>, for two dates also /<fusion>: any network of that library
+SMP_ARCHITECTURES = (
+    "unet",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "upernet",
+    "segformer",
+    "dpt",
+)
+SMP_FUSIONS = ("diff", "conc", "early")
+
+
+def task_of(name: str) -> str | None:
+    """The task that a network solves, None for a name that is no network's.
+
+    Of smp:<architecture>/<encoder> the encoder is looked at only when the network is built.
+    """
+    if not name.startswith(SMP):
+        return NETWORKS.get(name)
+    architecture, *rest = name.removeprefix(SMP).split("/")
+    if architecture not in SMP_ARCHITECTURES or not rest or not rest[0]:
+        return None
+    if len(rest) == 2 and rest[1] in SMP_FUSIONS:
+        return CHANGE
+    return SEGMENTATION if len(rest) == 1 else None
+
+
+def folder_of(name: str) -> str:
+    """The name as part of a path: smp:unet/resnet34 -> smp-unet-resnet34."""
+    return re.sub("[:/]", "-", name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from specdm.networks import NETWORKS
+from specdm.networks import NETWORKS, SMP_ARCHITECTURES, SMP_FUSIONS, task_of
 from specdm.stages import stage_version
 
 ROOT = Path(__file__).parents[1]
@@ -169,8 +169,19 @@ def test_the_command_line_imports_lightly_at_its_top():
 
 def test_the_names_of_the_networks_are_those_that_can_be_built():
     from specdm.nn import downstream
+    from specdm.nn.downstream import smp_models
 
     assert {name: network.task for name, network in downstream.NETWORKS.items()} == NETWORKS
+    assert set(SMP_ARCHITECTURES) == set(smp_models.ARCHITECTURES) and SMP_FUSIONS == smp_models.FUSIONS
+    for name in ("smp:fpn/resnet18", "smp:unet/resnet18/diff"):
+        assert smp_models.parse(name)[1] == task_of(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["unet/resnet34", "smp:unet", "smp:unet/", "smp:net/resnet34", "smp:unet/resnet34/sum", "smp:unet/a/diff/b"]
+)
+def test_what_is_no_network_has_no_task(name):
+    assert task_of(name) is None
 
 
 def test_every_stage_of_a_rule_has_a_version():

@@ -196,6 +196,23 @@ def test_a_missing_source_names_the_readers(raw):
             ["segformer-b9"],
             "datasets.oscd.networks: there is no 'segformer-b9', did you mean 'segformer-b5'?",
         ),
+        (
+            "datasets/oscd/networks",
+            ["smp:unet/resnet18"],
+            "datasets.oscd.networks: smp:unet/resnet18 solves segmentation, this data set is change.",
+        ),
+        (
+            "datasets/oscd/networks",
+            ["smp:unet/a-b/diff", "smp:unet/a/b-diff", "smp:unet/a:b/diff"],
+            "datasets.oscd.networks: 'smp:unet/a/b-diff' is no network of segmentation-models-pytorch, write "
+            "smp:<architecture>/<encoder>, for two dates with /diff, /conc, /early behind; architectures: unet, "
+            "unetplusplus, manet, linknet, fpn, pspnet, deeplabv3, deeplabv3plus, pan, upernet, segformer, dpt.",
+        ),
+        (
+            "datasets/oscd/networks",
+            ["smp:unet/a-b/diff", "smp:unet/a:b/diff"],
+            "datasets.oscd.networks: smp:unet/a-b/diff and smp:unet/a:b/diff would share a folder, leave one out.",
+        ),
         ("datasets/oscd/methods", ["spcdm"], "datasets.oscd.methods: there is no 'spcdm', did you mean 'specdm'?"),
         (
             "datasets/oscd/regimes/real",

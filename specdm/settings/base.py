@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+NetworkName = Annotated[str, Field(pattern=r"^[a-z0-9][A-Za-z0-9_.:/-]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Precision = Annotated[
     Literal["auto", "32-true", "bf16-mixed"],

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from specdm.settings.base import Name, Precision, Section
+from specdm.settings.base import NetworkName, Precision, Section
 
 
 class Regime(Section):
@@ -45,8 +45,12 @@ class DownstreamSettings(Section):
     class_weights: Literal["none", "sqrt"] = Field(
         "none", description="weights of classes in the loss: none, or 1 / sqrt(frequency) in the training patches"
     )
-    options: dict[Name, dict[str, Any]] = Field({}, description="options that single networks are built with, by name")
-    overrides: dict[Name, dict[str, Any]] = Field({}, description="settings of this section that differ for a network")
+    options: dict[NetworkName, dict[str, Any]] = Field(
+        {}, description="options that single networks are built with, by name"
+    )
+    overrides: dict[NetworkName, dict[str, Any]] = Field(
+        {}, description="settings of this section that differ for a network"
+    )
 
 
 class EvaluationSettings(Section):

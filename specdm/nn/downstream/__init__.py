@@ -1,4 +1,7 @@
-"""The downstream networks by name. A new one is a module with a class and a recipe, and one line in NETWORKS."""
+"""The downstream networks by name. A new one is a module with a class and a recipe, and one line in NETWORKS.
+
+Beside them, smp:<architecture>/<encoder> names any network of segmentation-models-pytorch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 from specdm.errors import UserError
-from specdm.nn.downstream import changeformer, segformer
+from specdm.nn.downstream import changeformer, pfsegnet, segformer, siamcrnn, smp_models
 from specdm.nn.downstream.common import DownstreamNetwork, Recipe
 
 TASK_DATES = {"segmentation": 1, "change": 2}
@@ -29,7 +32,16 @@ NETWORKS: dict[str, Network] = {
         f"segformer-{v}": Network(partial(segformer.SegFormer, variant=v), "segmentation", segformer.RECIPE)
         for v in segformer.VARIANTS
     },
+    **{
+        f"pfsegnet-{v}": Network(partial(pfsegnet.PFSegNet, variant=v), "segmentation", pfsegnet.RECIPE)
+        for v in pfsegnet.VARIANTS
+    },
+    **{
+        f"siamcrnn-{v}": Network(partial(siamcrnn.SiamCRNN, variant=v), "change", siamcrnn.RECIPE)
+        for v in siamcrnn.VARIANTS
+    },
     "changeformer-v3": Network(changeformer.ChangeFormerV3, "change", changeformer.RECIPE),
+    **{name: Network(*smp_models.parse(full), smp_models.RECIPE) for name, full in smp_models.BASELINES.items()},
 }
 
 
@@ -65,8 +77,11 @@ def names(task: str | None = None) -> list[str]:
 
 
 def _find(name: str) -> Network:
+    if name.startswith("smp:"):
+        return Network(*smp_models.parse(name), smp_models.RECIPE)
     if name not in NETWORKS:
         near = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(f"network: unknown name {name!r}; {guess}valid names are {', '.join(NETWORKS)}.")
+        valid = f"{', '.join(NETWORKS)}, smp:<architecture>/<encoder>"
+        raise UserError(f"network: unknown name {name!r}; {guess}valid names are {valid}.")
     return NETWORKS[name]

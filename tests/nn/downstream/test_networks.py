@@ -162,8 +162,11 @@ def test_widening_refuses_a_state_without_the_stem():
 
 
 def test_registry_names_and_recipes():
-    assert names("segmentation") == [f"segformer-b{i}" for i in range(6)]
-    assert names("change") == ["changeformer-v3"] and names() == list(NETWORKS)
+    assert names("segmentation") == [f"segformer-b{i}" for i in range(6)] + ["pfsegnet-r50", "pfsegnet-r101", "unet"]
+    siamcrnn = [f"siamcrnn-{depth}" for depth in (18, 34, 50, 101)]
+    assert names("change") == [*siamcrnn, "changeformer-v3", "fc-siam-diff"] and set(names()) == set(NETWORKS)
+    assert (recipe("pfsegnet-r50").optimiser, recipe("siamcrnn-101").weight_decay) == ("sgd", 5e-4)
+    assert recipe("smp:fpn/resnet18") == recipe("unet")
     assert recipe("segformer-b5") == Recipe("adamw", 6e-5, 0.01, (0.9, 0.999), 10.0, "poly", 1.0, 0.009375)
     assert (recipe("changeformer-v3").lr, recipe("changeformer-v3").schedule) == (1e-4, "linear")
 
@@ -173,7 +176,9 @@ def test_registry_names_and_recipes():
     [
         ({"name": "segfomer-b5"}, "did you mean 'segformer-b5'.*changeformer-v3"),
         ({"name": "xyz"}, "unknown name 'xyz'; valid names"),
-        ({"name": "segformer-b0", "dates": 2}, "data has 2; choose one of changeformer-v3"),
+        ({"name": "segformer-b0", "dates": 2}, "data has 2; choose one of siamcrnn-18, .*changeformer-v3"),
+        ({"name": "smp:unet/resnet18", "dates": 2}, "data has 2; choose one of"),
+        ({"name": "smp:net/resnet18"}, "unknown architecture 'net'"),
         ({"name": "changeformer-v3"}, "2 date.*data has 1"),
         ({"name": "segformer-b0", "surprise": 1}, "surprise"),
         ({"name": "segformer-b0", "adapter": "wide"}, "adapter must be"),
