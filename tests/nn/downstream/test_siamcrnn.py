@@ -219,6 +219,15 @@ def test_the_loss_is_weighted_cross_entropy_and_lovasz(classes, given, used):
     )
 
 
+@torch.no_grad()
+def test_the_loss_is_computed_in_float32(monkeypatch):
+    network, logits, target = _small(), torch.randn(2, 2, 8, 8).bfloat16(), torch.randint(0, 2, (2, 8, 8))
+    monkeypatch.setattr(network, "forward", lambda _: logits)
+    loss = network.training_loss(torch.empty(0), target)
+    cross_entropy = F.cross_entropy(logits.float(), target, torch.tensor([1.0, 10.0]))
+    torch.testing.assert_close(loss, cross_entropy + 0.75 * lovasz_softmax(logits.float(), target))
+
+
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.0, 0.0])])
 def test_a_batch_without_any_label_costs_nothing_and_moves_nothing(weights):
     network = _small()
