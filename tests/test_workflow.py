@@ -45,7 +45,7 @@ def test_paper_experiments_plan_on_a_bare_clone(tmp_path):
     jobs = jobs_of(snakemake(tmp_path, "-n", "--", "results/tables/downstream.csv"))
     assert sum(jobs.values()) < 250
     assert jobs["download"] == jobs["prepare"] == 2
-    assert jobs["train_downstream"] == 2 * 6 * 3  # data sets x regimes x seeds
+    assert jobs["train_downstream"] == 2 * 3 * 6 * 3  # data sets x networks x regimes x seeds
     assert not (tmp_path / "results").exists()
 
 
@@ -73,6 +73,19 @@ def test_generators_can_start_from_another_data_set_and_see_fewer_labels(tmp_pat
         c for c in commands["train-autoencoder"] if "--n-real 100 --subset-seed 0" in c and "models/oscd" in c
     ]
     assert all("--swap-dates" in c for c in commands["encode"])
+
+
+def test_a_network_of_another_library_has_a_folder_and_settings_of_its_own(tmp_path):
+    more = tmp_path / "more.yaml"
+    more.write_text(
+        "datasets: {oscd: {networks: ['smp:fpn/resnet18/diff']}}\n"
+        "downstream: {overrides: {'smp:fpn/resnet18/diff': {steps: 77}}}\n"
+    )
+    target = "results/downstream/oscd/smp-fpn-resnet18-diff/real/seed0/metrics.json"
+    output = snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)])
+    command = next(c for c in re.findall(r".*specdm train-downstream .*", output))
+    assert "--network smp:fpn/resnet18/diff " in command and '"steps":77' in command
+    assert "--out results/downstream/oscd/smp-fpn-resnet18-diff/real/seed0 " in command
 
 
 def test_several_gpus_start_as_many_processes(tmp_path):
