@@ -171,7 +171,8 @@ def test_logits_are_resized_where_options_change_the_stride_of_the_output():
 
 def test_options_reach_smp_and_timm():
     assert _segmentation(decoder_channels=(32, 16, 8, 8, 4)).head[0].in_channels == 4
-    assert _change("conc", "fpn", decoder_merge_policy="cat").head[0].in_channels == 4 * 128
+    network = _change("conc", "fpn", decoder_merge_policy="cat")
+    assert network.head[0].in_channels == network.decoder.out_channels == 4 * 128
     assert _segmentation(encoder="tu-resnet18", act_layer="gelu").encoder.model.act1.__class__.__name__ == "GELU"
 
 
