@@ -299,6 +299,7 @@ def test_a_name_has_architecture_encoder_and_fusion(fusion):
     [
         ("unet/resnet18", "write smp:<architecture>/<encoder> for one date or smp:<architecture>/<encoder>/<fusion>"),
         ("smp:unet", "not a name of segmentation-models-pytorch"),
+        ("timm:unet/resnet18", "not a name of segmentation-models-pytorch"),
         ("smp:unet/resnet18/diff/more", "not a name of segmentation-models-pytorch"),
         ("smp:unett/resnet18", f"unknown architecture 'unett'; choose one of {', '.join(ARCHITECTURES)}."),
         ("smp:unet/resnet81", "unknown encoder 'resnet81'; did you mean .*resnet18"),
