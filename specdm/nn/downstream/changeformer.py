@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from specdm.errors import UserError
-from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder
+from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder, require_choice
 from specdm.nn.downstream.segformer import STEM, mit_encoder
 
 WIDTH = 64  # channels of the decoder
@@ -41,8 +40,7 @@ class ChangeFormerV3(DownstreamNetwork):
     ) -> None:
         super().__init__()
         for name, value, known in (("adapter", adapter, ("wide", "map3")), ("init", init, ("normal", "default"))):
-            if value not in known:
-                raise UserError(f"changeformer: {name} must be {known[0]!r} or {known[1]!r}, not {value!r}.")
+            require_choice("changeformer", name, value, known)
         self.adapter = SpectralAdapter(bands) if adapter == "map3" else nn.Identity()
         self.encoder = mit_encoder("b2", bands if adapter == "wide" else 3, heads=(1, 2, 4, 8))
         self.project = nn.ModuleList(nn.Conv2d(c, WIDTH, 1) for c in self.encoder.out_channels[2:])

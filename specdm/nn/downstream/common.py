@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -59,6 +59,12 @@ class DownstreamNetwork(nn.Module):
                 decay = 0.0 if any(part in name for part in self.no_decay) else recipe.weight_decay
                 groups.setdefault((lr, decay), []).append(parameter)
         return [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+
+
+def require_choice(network: str, option: str, value: object, known: Sequence[object]) -> None:
+    """UserError that names the choices unless `value` is one of `known`."""
+    if value not in known:
+        raise UserError(f"{network}: {option} must be one of {', '.join(map(str, known))}, not {value!r}.")
 
 
 class SpectralAdapter(nn.Conv2d):

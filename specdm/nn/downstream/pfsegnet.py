@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from specdm.errors import UserError
-from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder
+from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder, require_choice
 from specdm.nn.downstream.edges import balanced_edge_loss, edge_targets, ohem_cross_entropy
 from specdm.nn.downstream.point_flow import PointFlow, resize
 
@@ -62,8 +62,7 @@ class PFSegNet(DownstreamNetwork):
             ("point_budget", point_budget, ("absolute", "relative")),
             ("edge_target", edge_target, ("multiclass", "upstream")),
         ):
-            if value not in known:
-                raise UserError(f"pfsegnet: {name} must be {known[0]!r} or {known[1]!r}, not {value!r}.")
+            require_choice("pfsegnet", name, value, known)
         counts = {"maxpool": maxpool, "avgpool": avgpool, "edge_points": edge_points, "match_dim": match_dim}
         for name, value in {**counts, "edge_width": edge_width, "ohem_min_kept": ohem_min_kept}.items():
             if value < 1:

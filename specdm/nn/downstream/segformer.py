@@ -11,7 +11,7 @@ from segmentation_models_pytorch.encoders.mix_transformer import MixVisionTransf
 from torch import Tensor, nn
 
 from specdm.errors import UserError
-from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder
+from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder, require_choice
 
 STEM = "patch_embed1.proj.weight"
 VARIANTS = ("b0", "b1", "b2", "b3", "b4", "b5")
@@ -42,8 +42,7 @@ class SegFormer(DownstreamNetwork):
         encoder_state: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        if adapter not in ("map3", "inflate"):
-            raise UserError(f"segformer: adapter must be 'map3' or 'inflate', not {adapter!r}.")
+        require_choice("segformer", "adapter", adapter, ("map3", "inflate"))
         head_dim = head_dim or (256 if variant in ("b0", "b1") else 768)
         self.adapter = SpectralAdapter(bands) if adapter == "map3" else nn.Identity()
         self.encoder = mit_encoder(variant, 3 if adapter == "map3" else bands)

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from specdm.errors import UserError
-from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder
+from specdm.nn.downstream.common import DownstreamNetwork, Recipe, SpectralAdapter, load_encoder, require_choice
 from specdm.nn.downstream.lovasz import lovasz_softmax
 
 STEM = "conv1.weight"
@@ -56,8 +55,7 @@ class SiamCRNN(DownstreamNetwork):
             ("adapter", adapter, ("wide", "map3")),
             ("output_stride", output_stride, tuple(DILATIONS)),
         ):
-            if value not in known:
-                raise UserError(f"siamcrnn: {name} must be one of {', '.join(map(str, known))}, not {value!r}.")
+            require_choice("siamcrnn", name, value, known)
         self.adapter = SpectralAdapter(bands) if adapter == "map3" else nn.Identity()
         self.encoder = resnet_encoder(variant, bands if adapter == "wide" else 3, output_stride)
         channels = self.encoder.feature_info.channels()  # fine to coarse

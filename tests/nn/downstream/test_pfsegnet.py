@@ -270,7 +270,7 @@ def test_recipe_is_that_of_the_authors():
     "options, message",
     [
         ({"variant": "r18"}, "unknown variant 'r18'; choose one of r50, r101"),
-        ({"adapter": "inflate"}, "adapter must be 'map3' or 'wide', not 'inflate'"),
+        ({"adapter": "inflate"}, "adapter must be one of map3, wide, not 'inflate'"),
         ({"point_budget": "all"}, "point_budget must be"),
         ({"edge_target": "binary"}, "edge_target must be"),
         ({"edge_points": 0}, "edge_points must be at least 1, not 0"),
