@@ -34,7 +34,9 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    fetch_encoder,
     downstream_table,
+    comparison_table,
     synthesis_table,
     report,
 

@@ -3,17 +3,22 @@
 
 def subset_options(wildcards):
     """Options that show a generator only the labelled patches of the downstream networks, if it is to see no others."""
-    dataset = CONFIG.datasets[wildcards.dataset]
-    if dataset.generator_data == "full":
+    n_real = labels_of(wildcards)
+    if (
+        method_of(wildcards.dataset, wildcards.method).generator_data == "full"
+        or n_real == "all"
+    ):
         return ""
-    return f"--n-real {dataset.n_real} --subset-seed {CONFIG.seed} "
+    return f"--n-real {n_real} --subset-seed {subset_seed(wildcards)} "
 
 
 def initial_folder(wildcards, part):
     """The trained model that a generator's training starts from, if any."""
     start = CONFIG.datasets[wildcards.dataset].init_from
     if start in CONFIG.datasets:
-        return f"{RESULTS}/models/{start}/{wildcards.method}/{part}"
+        return (
+            f"{RESULTS}/models/{start}/{wildcards.method}{wildcards.generator}/{part}"
+        )
     return f"{start}/{part}" if start else ""
 
 
@@ -44,11 +49,11 @@ rule train_autoencoder:
         rules.prepare.output,
         initial_files("autoencoder"),
     output:
-        multiext(f"{RESULTS}/models/{{dataset}}/{{method}}/autoencoder/", *MODEL_FILES),
+        multiext(f"{RESULTS}/models/{GENERATOR}/autoencoder/", *MODEL_FILES),
     log:
-        f"{RESULTS}/logs/train_autoencoder/{{dataset}}-{{method}}.log",
+        f"{RESULTS}/logs/train_autoencoder/{GENERATOR_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_autoencoder/{{dataset}}-{{method}}.jsonl"
+        f"{RESULTS}/benchmarks/train_autoencoder/{GENERATOR_NAME}.jsonl"
     priority: 10  # the longest path through the workflow
     conda:
         "../envs/specdm.yaml"
@@ -59,12 +64,12 @@ rule train_autoencoder:
         mem_mb=24000,
     params:
         patches=rules.prepare.params.out,
-        out=f"{RESULTS}/models/{{dataset}}/{{method}}/autoencoder",
-        state=f"{RESULTS}/state/train_autoencoder/{{dataset}}-{{method}}",
+        out=f"{RESULTS}/models/{GENERATOR}/autoencoder",
+        state=f"{RESULTS}/state/train_autoencoder/{GENERATOR_NAME}",
         settings=trained_part("autoencoder"),
         more=lambda wc: subset_options(wc) + initial_options(wc, "autoencoder"),
-        pictures=f"{RESULTS}/figures/{{dataset}}/{{method}}/training",
-        seed=CONFIG.seed,
+        pictures=f"{RESULTS}/figures/{GENERATOR}/training",
+        seed=generator_seed,
         version=stage_version("train_autoencoder"),
     message:
         "Training the autoencoder of {wildcards.method} on {wildcards.dataset}"
@@ -82,7 +87,7 @@ rule encode:
         rules.train_autoencoder.output,
     output:
         multiext(
-            f"{RESULTS}/latents/{{dataset}}/{{method}}/",
+            f"{RESULTS}/latents/{GENERATOR}/",
             "mean.npy",
             "std.npy",
             "fractions.npy",
@@ -90,9 +95,9 @@ rule encode:
             "meta.json",
         ),
     log:
-        f"{RESULTS}/logs/encode/{{dataset}}-{{method}}.log",
+        f"{RESULTS}/logs/encode/{GENERATOR_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/encode/{{dataset}}-{{method}}.jsonl"
+        f"{RESULTS}/benchmarks/encode/{GENERATOR_NAME}.jsonl"
     priority: 10  # the longest path through the workflow
     conda:
         "../envs/specdm.yaml"
@@ -104,7 +109,7 @@ rule encode:
     params:
         patches=rules.prepare.params.out,
         autoencoder=rules.train_autoencoder.params.out,
-        out=f"{RESULTS}/latents/{{dataset}}/{{method}}",
+        out=f"{RESULTS}/latents/{GENERATOR}",
         views=lambda wc: view_options(method_of(wc.dataset, wc.method).diffusion),
         version=stage_version("encode"),
     message:

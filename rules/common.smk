@@ -1,6 +1,7 @@
 """The validated configuration and the helpers that turn it into parameters of rules; nothing here computes."""
 
 import functools
+import re
 import shlex
 from pathlib import Path
 
@@ -21,6 +22,10 @@ RESULTS = CONFIG.results
 LONGEST_ARGUMENT = 120_000  # characters; Linux takes 131 071
 PATCH_FILES = ("images.npy", "masks.npy", "index.parquet", "meta.json")
 MODEL_FILES = ("weights.safetensors", "config.json", "history.csv")
+# A generator's place. The first of several with other seeds has no suffix, and so has the usual number of labels; only
+# generators that see no more than the downstream networks depend on labels and their choice.
+GENERATOR = "{dataset}/{method}{generator}{labels}{subset}"
+GENERATOR_NAME = GENERATOR.replace("/", "-")
 # One process on one GPU; on more of them, by --set-resources train_diffusion:gpu=4, one process each.
 EXEC = (
     "launch='python -m specdm'; [ {resources.gpu} -le 1 ] || launch='python -m torch.distributed.run --standalone"
@@ -41,8 +46,11 @@ wildcard_constraints:
     dataset=names(CONFIG.datasets),
     method=names(CONFIG.methods),
     network=names(NETWORK_IN),
-    regime=names({r for d in CONFIG.datasets.values() for r in d.regimes}),
+    regime=names({r for d in CONFIG.datasets.values() for r in d.all_regimes}),
     seed=r"\d+",
+    generator=r"(\.generator[1-9]\d*)?",
+    subset=r"(\.subset[1-9]\d*)?",
+    labels=r"(\.labels([1-9]\d*|all))?",
 
 
 def of_origin(origin):
@@ -55,6 +63,26 @@ def of_origin(origin):
 @functools.cache
 def method_of(dataset, method):
     return CONFIG.method(dataset, method)
+
+
+def number(suffix):
+    """Which of several: "" -> 0, ".generator2" -> 2."""
+    return int(re.sub(r"\D", "", suffix) or 0)
+
+
+def generator_seed(wildcards):
+    return CONFIG.seed + number(wildcards.generator)
+
+
+def subset_seed(wildcards):
+    return CONFIG.seed + number(wildcards.subset)
+
+
+def labels_of(wildcards):
+    """Labelled patches that a generator of a method of generator_data: subset sees: a number, or all."""
+    if wildcards.labels == ".labelsall":
+        return "all"
+    return number(wildcards.labels) or CONFIG.datasets[wildcards.dataset].n_real
 
 
 def settings(pick):

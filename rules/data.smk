@@ -1,4 +1,6 @@
-"""Raw files and patch sets."""
+"""Raw files, patch sets, and pretrained weights."""
+
+from specdm.networks import encoder_of
 
 
 rule download:
@@ -24,6 +26,25 @@ rule download:
     shell:
         "python -m specdm download {params.source} --out {params.raw:q} --table {workflow.basedir:q}/config/datasets.csv > {log} 2>&1"
         " && cp {params.raw:q}/download.json {output}"
+
+
+rule fetch_encoder:
+    """Fetch an encoder's ImageNet weights on the machine that runs Snakemake: compute nodes often have no network."""
+    output:
+        multiext(f"{RESULTS}/encoders/{{encoder}}/", "model.safetensors", "source.json"),
+    log:
+        f"{RESULTS}/logs/fetch_encoder/{{encoder}}.log",
+    wildcard_constraints:
+        encoder=names({encoder_of(n) for n in NETWORK_IN.values()}),
+    retries: 2
+    conda:
+        "../envs/specdm.yaml"
+    params:
+        out=f"{RESULTS}/encoders/{{encoder}}",
+    message:
+        "Fetching ImageNet weights of {wildcards.encoder}"
+    shell:
+        "python -m specdm fetch-encoder {wildcards.encoder:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule simulate:

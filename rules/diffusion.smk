@@ -9,14 +9,14 @@ rule train_diffusion:
         initial_files("denoiser"),
     output:
         multiext(
-            f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser/",
+            f"{RESULTS}/models/{GENERATOR}/denoiser/",
             *MODEL_FILES,
             "fractions.npy",
         ),
     log:
-        f"{RESULTS}/logs/train_diffusion/{{dataset}}-{{method}}.log",
+        f"{RESULTS}/logs/train_diffusion/{GENERATOR_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_diffusion/{{dataset}}-{{method}}.jsonl"
+        f"{RESULTS}/benchmarks/train_diffusion/{GENERATOR_NAME}.jsonl"
     priority: 10  # the longest path through the workflow
     conda:
         "../envs/specdm.yaml"
@@ -27,13 +27,13 @@ rule train_diffusion:
         mem_mb=24000,
     params:
         latents=rules.encode.params.out,
-        out=f"{RESULTS}/models/{{dataset}}/{{method}}/denoiser",
-        state=f"{RESULTS}/state/train_diffusion/{{dataset}}-{{method}}",
+        out=f"{RESULTS}/models/{GENERATOR}/denoiser",
+        state=f"{RESULTS}/state/train_diffusion/{GENERATOR_NAME}",
         settings=trained_part("diffusion"),
         autoencoder=rules.train_autoencoder.params.out,
         more=lambda wc: initial_options(wc, "denoiser"),
         pictures=rules.train_autoencoder.params.pictures,
-        seed=CONFIG.seed,
+        seed=generator_seed,
         version=stage_version("train_diffusion"),
     message:
         "Training the denoiser of {wildcards.method} on {wildcards.dataset}"

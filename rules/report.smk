@@ -1,49 +1,108 @@
 """Tables and the report, collected from metric files."""
 
 
-def downstream_metrics(wildcards):
+def runs_of(dataset, network, regime):
+    """The parts of paths of a regime's trainings: with every generator, choice of labels and seed."""
+    synthetic = CONFIG.datasets[dataset].all_regimes[regime].synthetic
     return [
-        f"{RESULTS}/downstream/{name}/{folder_of(network)}/{regime}/seed{seed}/metrics.json"
-        for name, dataset in CONFIG.datasets.items()
-        for network in dataset.networks
-        for regime in dataset.regimes
+        f"{dataset}/{folder_of(network)}/{regime}{suffix('generator', g)}{suffix('subset', s)}/seed{seed}"
+        for g in range(CONFIG.generators if synthetic else 1)
+        for s in range(CONFIG.subsets)
         for seed in CONFIG.seeds
     ]
 
 
-def per_method(pattern):
+def suffix(what, i):
+    """The first of several has none."""
+    return f".{what}{i}" if i else ""
+
+
+def downstream_metrics(table):
+    """An input function: metrics and confusion matrices of the trainings that a table holds."""
     return lambda wildcards: [
-        pattern.format(dataset=name, method=method)
+        f"{RESULTS}/downstream/{run}/{file}"
+        for name, dataset in CONFIG.datasets.items()
+        for network, regime in dataset.table(table)
+        for run in runs_of(name, network, regime)
+        for file in ("metrics.json", "confusion_groups.npy")
+    ]
+
+
+def per_method(pattern):
+    first = {"generator": "", "labels": "", "subset": ""}
+    return lambda wildcards: [
+        pattern.format(dataset=name, method=method, **first)
         for name, dataset in CONFIG.datasets.items()
         for method in dataset.methods
     ]
 
 
+def single_stream():
+    """Options that name the methods of one stream, the paper's baseline, for the table that compares with them."""
+    methods = sorted(
+        m for m, s in CONFIG.methods.items() if s.autoencoder.streams == "single"
+    )
+    return " ".join(f"--single-stream {m}" for m in methods)
+
+
 rule downstream_table:
-    """Collect the downstream results: one row a data set, network and regime; and one row a seed."""
+    """Collect the downstream results: a row a data set, network and regime (the paper's tables 3, 5 and 6)."""
     input:
-        metrics=downstream_metrics,
+        metrics=downstream_metrics("downstream"),
         paper=f"{workflow.basedir}/config/paper_results.csv",
     output:
         table=f"{RESULTS}/tables/downstream.csv",
+        text=f"{RESULTS}/tables/downstream.md",
         seeds=f"{RESULTS}/tables/downstream_seeds.csv",
+        groups=f"{RESULTS}/tables/downstream_groups.csv",
+        ldm=f"{RESULTS}/tables/ldm_comparison.csv",
+        sizes=f"{RESULTS}/tables/augmentation_size.csv",
     log:
         f"{RESULTS}/logs/downstream_table.log",
     conda:
         "../envs/specdm.yaml"
     params:
-        version=stage_version("tabulate"),
+        metrics=lambda wc, input: [f for f in input.metrics if f.endswith(".json")],
+        single=single_stream(),
+        version=stage_version("tabulate_downstream"),
     message:
-        "Collecting the downstream table"
+        "Collecting the downstream tables"
     shell:
-        "python -m specdm tabulate {input.metrics} --out {output.table} --out-seeds {output.seeds}"
+        "python -m specdm tabulate-downstream {params.metrics} --out {output.table} --out-seeds {output.seeds}"
+        " --out-groups {output.groups} --out-ldm {output.ldm} {params.single} --out-sizes {output.sizes}"
         " --paper {input.paper:q} > {log} 2>&1"
+
+
+rule comparison_table:
+    """Collect the controls, or the scores against the number of labels; targets of their own."""
+    input:
+        metrics=lambda wc: downstream_metrics(wc.table)(wc),
+        paper=f"{workflow.basedir}/config/paper_results.csv",
+    output:
+        table=f"{RESULTS}/tables/{{table}}.csv",
+        text=f"{RESULTS}/tables/{{table}}.md",
+        seeds=f"{RESULTS}/tables/{{table}}_seeds.csv",
+        groups=f"{RESULTS}/tables/{{table}}_groups.csv",
+    log:
+        f"{RESULTS}/logs/{{table}}_table.log",
+    wildcard_constraints:
+        table="controls|label_curve",
+    conda:
+        "../envs/specdm.yaml"
+    params:
+        metrics=lambda wc, input: [f for f in input.metrics if f.endswith(".json")],
+        version=stage_version("tabulate_downstream"),
+    message:
+        "Collecting the table {wildcards.table}"
+    shell:
+        "python -m specdm tabulate-downstream {params.metrics} --out {output.table} --out-seeds {output.seeds}"
+        " --out-groups {output.groups} --paper {input.paper:q} > {log} 2>&1"
 
 
 rule synthesis_table:
     """Collect the metrics of the synthetic sets and the ablation of the spectral angle: one row a data set and method."""
     input:
-        metrics=per_method(f"{RESULTS}/metrics/{{dataset}}/{{method}}/synthesis.json"),
+        metrics=per_method(f"{RESULTS}/metrics/{GENERATOR}/synthesis.json"),
         paper=f"{workflow.basedir}/config/paper_reconstruction.csv",
     output:
         table=f"{RESULTS}/tables/synthesis.csv",
@@ -59,6 +118,46 @@ rule synthesis_table:
     shell:
         "python -m specdm tabulate {input.metrics} --out {output.table} --out-reconstruction {output.ablation}"
         " --paper-reconstruction {input.paper:q} > {log} 2>&1"
+
+
+def drawn_files(name):
+    """An input function: one file of every training of a data set that the headline table holds."""
+    return lambda wildcards: [
+        f"{RESULTS}/downstream/{run}/{name}"
+        for network, regime in CONFIG.datasets[wildcards.dataset].table("downstream")
+        for run in runs_of(wildcards.dataset, network, regime)
+    ]
+
+
+rule draw_downstream:
+    """Draw scores against the amount of synthetic patches, confusions and predictions of a data set's networks."""
+    input:
+        rules.prepare.output,
+        metrics=drawn_files("metrics.json"),
+        counts=drawn_files("confusion_groups.npy"),
+        predictions=drawn_files("predictions.npy"),
+    output:
+        multiext(
+            f"{RESULTS}/figures/{{dataset}}/downstream/",
+            "amount.png",
+            "confusion.png",
+            "predictions.png",
+        ),
+    log:
+        f"{RESULTS}/logs/draw_downstream/{{dataset}}.log",
+    conda:
+        "../envs/specdm.yaml"
+    resources:
+        runtime=30,
+        mem_mb=4000,
+    params:
+        patches=rules.prepare.params.out,
+        out=f"{RESULTS}/figures/{{dataset}}/downstream",
+        version=stage_version("draw_downstream"),
+    message:
+        "Drawing the downstream networks of {wildcards.dataset}"
+    shell:
+        "python -m specdm draw-downstream {input.metrics} --patches {params.patches} --out {params.out} > {log} 2>&1"
 
 
 def simulation_note():
@@ -78,8 +177,9 @@ rule report:
     input:
         downstream=rules.downstream_table.output.table,
         synthesis=rules.synthesis_table.output.table,
-        pictures=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/samples.png"),
-        spectra=per_method(f"{RESULTS}/figures/{{dataset}}/{{method}}/spectra.png"),
+        pictures=per_method(f"{RESULTS}/figures/{GENERATOR}/samples.png"),
+        spectra=per_method(f"{RESULTS}/figures/{GENERATOR}/spectra.png"),
+        networks=expand(rules.draw_downstream.output, dataset=list(CONFIG.datasets)),
     output:
         f"{RESULTS}/report.html",
     log:
@@ -90,6 +190,10 @@ rule report:
         pictures=lambda wc, input: " ".join(
             f"--picture {path}" for path in input.pictures
         ),
+        networks=" ".join(
+            f"--downstream-pictures {RESULTS}/figures/{name}/downstream"
+            for name in CONFIG.datasets
+        ),
         patches=" ".join(
             f"--patches {RESULTS}/patches/{name}" for name in CONFIG.datasets
         ),
@@ -99,4 +203,4 @@ rule report:
         "Writing the report"
     shell:
         "python -m specdm report --downstream {input.downstream} --synthesis {input.synthesis} --out {output}"
-        " {params.pictures} {params.patches} {params.note} > {log} 2>&1"
+        " {params.pictures} {params.networks} {params.patches} {params.note} > {log} 2>&1"

@@ -8,12 +8,12 @@ rule sample:
         rules.train_diffusion.output,
     output:
         multiext(
-            f"{RESULTS}/samples/{{dataset}}/{{method}}/", *PATCH_FILES, "asked.npy"
+            f"{RESULTS}/samples/{GENERATOR}/", *PATCH_FILES, "asked.npy"
         ),
     log:
-        f"{RESULTS}/logs/sample/{{dataset}}-{{method}}.log",
+        f"{RESULTS}/logs/sample/{GENERATOR_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample/{{dataset}}-{{method}}.jsonl"
+        f"{RESULTS}/benchmarks/sample/{GENERATOR_NAME}.jsonl"
     priority: 10  # the longest path through the workflow
     conda:
         "../envs/specdm.yaml"
@@ -23,20 +23,21 @@ rule sample:
         runtime=480,
         mem_mb=16000,
     params:
-        model=f"{RESULTS}/models/{{dataset}}/{{method}}",
-        out=f"{RESULTS}/samples/{{dataset}}/{{method}}",
-        state=f"{RESULTS}/state/sample/{{dataset}}-{{method}}",
+        model=f"{RESULTS}/models/{GENERATOR}",
+        out=f"{RESULTS}/samples/{GENERATOR}",
+        state=f"{RESULTS}/state/sample/{GENERATOR_NAME}",
         n=lambda wc: CONFIG.datasets[wc.dataset].n_samples(
             wc.method, CONFIG.evaluation.n_samples
         ),
+        name=GENERATOR_NAME,
         settings=trained_part("sampling"),
-        seed=CONFIG.seed,
+        seed=generator_seed,
         version=stage_version("sample"),
     message:
         "Drawing {params.n} pairs like {wildcards.dataset} with {wildcards.method}"
     shell:
         "exec python -m specdm sample --model {params.model} --out {params.out} --state {params.state} --n {params.n}"
-        " --name {wildcards.dataset}-{wildcards.method} --settings {params.settings:q} --seed {params.seed}"
+        " --name {params.name} --settings {params.settings:q} --seed {params.seed}"
         " > {log} 2>&1"
 
 
@@ -80,13 +81,13 @@ rule evaluate:
         rules.train_autoencoder.output,
         rules.train_teacher.output,
     output:
-        metrics=f"{RESULTS}/metrics/{{dataset}}/{{method}}/synthesis.json",
-        picture=f"{RESULTS}/figures/{{dataset}}/{{method}}/samples.png",
-        spectra=f"{RESULTS}/figures/{{dataset}}/{{method}}/spectra.png",
+        metrics=f"{RESULTS}/metrics/{GENERATOR}/synthesis.json",
+        picture=f"{RESULTS}/figures/{GENERATOR}/samples.png",
+        spectra=f"{RESULTS}/figures/{GENERATOR}/spectra.png",
     log:
-        f"{RESULTS}/logs/evaluate/{{dataset}}-{{method}}.log",
+        f"{RESULTS}/logs/evaluate/{GENERATOR_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate/{{dataset}}-{{method}}.jsonl"
+        f"{RESULTS}/benchmarks/evaluate/{GENERATOR_NAME}.jsonl"
     conda:
         "../envs/specdm.yaml"
     threads: 8

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from specdm import bands
 from specdm.errors import UserError
-from specdm.networks import NETWORKS, SMP, SMP_ARCHITECTURES, SMP_FUSIONS, folder_of, task_of
+from specdm.networks import NETWORKS, SMP, SMP_ARCHITECTURES, SMP_FUSIONS, encoder_of, folder_of, task_of
 from specdm.settings import (
     DATASETS,
     AnyDataset,
@@ -29,6 +29,8 @@ from specdm.settings import (
     EvaluationSettings,
     MethodSettings,
     Name,
+    Networks,
+    Regime,
     SceneDataset,
     Section,
 )
@@ -38,7 +40,9 @@ class Config(Section):
     """The whole configuration."""
 
     results: str = Field("results", description="folder of everything that is computed")
-    seed: int = Field(0, ge=0, description="seed of the generators")
+    seed: int = Field(0, ge=0, description="seed of all but the downstream trainings")
+    generators: int = Field(1, ge=1, description="generators a method, with the seeds seed, seed + 1, ...")
+    subsets: int = Field(1, ge=1, description="choices of the n_real labelled patches, with the same seeds")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="seeds of the downstream trainings")
     methods: dict[Name, MethodSettings] = Field(min_length=1, description="generators; `base` names one to start from")
     datasets: dict[Name, AnyDataset] = Field(min_length=1, description="data sets")
@@ -67,7 +71,10 @@ class Config(Section):
                 raise ValueError(str(error).rstrip(".")) from error
         for name, dataset in self.datasets.items():
             _check_dataset(f"datasets.{name}", dataset, self.methods)
+            _check_comparisons(f"datasets.{name}", dataset)
             _check_start(name, self.datasets)
+            for network in dataset.networks:
+                _check_encoder(network, self.downstream_of(network))
             for method in dataset.methods:
                 try:
                     settings = self.method(name, method)
@@ -105,9 +112,6 @@ def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
     for network in dataset.networks:
         if task_of(network) != dataset.task:
             raise ValueError(f"{key}.networks: {network} solves {task_of(network)}, this data set is {dataset.task}")
-    for name, regime in dataset.regimes.items():
-        if regime.synthetic:
-            _check_names(f"{key}.regimes.{name}.method", [regime.method], dataset.methods)
     # Scenes of one's own have bands of any name, or those that their files declare.
     declared = dataset.prepare.bands
     if not isinstance(dataset, SceneDataset) or (isinstance(declared, str) and declared != "file"):
@@ -119,6 +123,49 @@ def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
         raise ValueError(
             f"{key}.prepare.patch_px: {dataset.prepare.patch_px} is not a multiple of 32, which the networks "
             f"{', '.join(dataset.networks)} need"
+        )
+
+
+def _check_comparisons(key: str, dataset: Dataset) -> None:
+    """Refuse regimes that lack what they need, and tables of regimes that do not exist."""
+    for where, names in (
+        ("controls.beside", dataset.controls.beside),
+        ("label_curve.regimes", dataset.label_curve.regimes),
+    ):
+        _check_names(f"{key}.{where}", names, dataset.regimes)
+    for where, networks in (("controls", dataset.controls.networks), ("label_curve", dataset.label_curve.networks)):
+        _check_chosen(f"{key}.{where}.networks", networks, dataset)
+    for name in dataset.controls.regimes:
+        if name in dataset.regimes:
+            raise ValueError(f"{key}.controls.regimes.{name}: {key}.regimes has this name too, choose another")
+    for where, regimes in (("regimes", dataset.regimes), ("controls.regimes", dataset.controls.regimes)):
+        for name, regime in regimes.items():
+            if regime.synthetic:
+                _check_names(f"{key}.{where}.{name}.method", [regime.method], dataset.methods)
+            _check_chosen(f"{key}.{where}.{name}.networks", regime.networks, dataset)
+            if regime.masks == "predicted":
+                _check_teacher(f"{key}.{where}.{name}", dataset, regime)
+
+
+def _check_chosen(key: str, networks: Networks, dataset: Dataset) -> None:
+    if not isinstance(networks, str):
+        _check_names(key, networks, dataset.networks)
+
+
+def _check_encoder(network: str, settings: DownstreamSettings) -> None:
+    if settings.encoder_weights != "none" and encoder_of(network).startswith("tu-"):
+        raise ValueError(
+            f"downstream.encoder_weights: weights of timm's encoders (tu-*) are not loaded yet, set it to none for "
+            f"{network} under downstream.overrides"
+        )
+
+
+def _check_teacher(key: str, dataset: Dataset, regime: Regime) -> None:
+    teacher = dataset.real_alone(regime)
+    if teacher is None or dataset.all_regimes[teacher].networks != "all":
+        raise ValueError(
+            f"{key}.masks: predicted needs a regime of real patches alone with the same labels and augmentation for "
+            "every network, add one"
         )
 
 
@@ -203,7 +250,9 @@ def _without_null_names(raw: dict) -> dict:
     datasets = raw.get("datasets")
     tables = [raw.get("methods"), datasets]
     if isinstance(datasets, dict):
-        tables += [d.get("regimes") for d in datasets.values() if isinstance(d, dict)]
+        described = [d for d in datasets.values() if isinstance(d, dict)]
+        tables += [d.get("regimes") for d in described]
+        tables += [d["controls"].get("regimes") for d in described if isinstance(d.get("controls"), dict)]
     for table in tables:
         if isinstance(table, dict):
             for name in [name for name, value in table.items() if value is None]:

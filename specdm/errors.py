@@ -8,5 +8,9 @@ class UserError(Exception):
     """
 
 
+class TrainingLost(UserError):
+    """A loss or its gradient is not finite any more; other settings, such as a smaller learning rate, may train."""
+
+
 class TrainingPaused(Exception):
     """Training saved its state before its end; the same command continues it (exit status 75)."""

@@ -17,6 +17,14 @@ NETWORKS: dict[str, str] = {
     "changeformer-v3": CHANGE,
     "fc-siam-diff": CHANGE,
 }
+_ENCODERS = {
+    **{f"segformer-b{size}": f"mit_b{size}" for size in range(6)},
+    **{f"pfsegnet-r{depth}": f"resnet{depth}s" for depth in (50, 101)},
+    "unet": "resnet34",
+    **{f"siamcrnn-{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101)},
+    "changeformer-v3": "mit_b2",
+    "fc-siam-diff": "resnet34",
+}
 SMP = "smp:"  # smp:<architecture>/<encoder>, for two dates also /<fusion>: any network of that library
 SMP_ARCHITECTURES = (
     "unet",
@@ -48,6 +56,17 @@ def task_of(name: str) -> str | None:
     if len(rest) == 2 and rest[1] in SMP_FUSIONS:
         return CHANGE
     return SEGMENTATION if len(rest) == 1 else None
+
+
+def encoder_of(name: str) -> str:
+    """The encoder of a network, under its name in segmentation-models-pytorch or timm.
+
+    Raises:
+        KeyError: for a name that is no network's.
+    """
+    if name.startswith(SMP) and task_of(name):
+        return name.split("/")[1]
+    return _ENCODERS[name]
 
 
 def folder_of(name: str) -> str:

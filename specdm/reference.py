@@ -23,6 +23,8 @@ _TABLES: tuple[tuple[str, type[settings.Section], set[str]], ...] = (
     ("methods.NAME.sampling", settings.SamplingSettings, set()),
     ("datasets.NAME", settings.Dataset, set()),
     ("datasets.NAME.regimes.NAME", settings.Regime, set()),
+    ("datasets.NAME.controls", settings.ControlSettings, set()),
+    ("datasets.NAME.label_curve", settings.LabelCurveSettings, set()),
     ("datasets.NAME.teacher", settings.TeacherSettings, set()),
     ("datasets.NAME.prepare, source: scene", settings.SceneSettings, set()),
     ("datasets.NAME.prepare.scenes", settings.Scene, set()),
@@ -36,6 +38,8 @@ _TABLES: tuple[tuple[str, type[settings.Section], set[str]], ...] = (
     ("datasets.NAME.simulate, source: oscd", settings.SimulatedOscd, set()),
     ("datasets.NAME.simulate.cities", settings.SimulatedCity, set()),
     ("downstream", settings.DownstreamSettings, set()),
+    ("downstream.search", settings.SearchSettings, set()),
+    ("downstream.strong", settings.StrongAugmentation, set()),
     ("evaluation", settings.EvaluationSettings, set()),
 )
 _EXTRA = {

@@ -41,7 +41,7 @@ def _sentence(raw: dict) -> str:
 
 def test_the_paper_and_the_demo_are_valid():
     paper, demo = config.load([PAPER]), config.load([PAPER, DEMO])
-    assert set(paper.methods) == {"specdm", "specdm-paper", "specdm-paper-f8", "ldm", "specdm-no-sad"}
+    assert set(paper.methods) == {"specdm", "specdm-paper", "specdm-paper-f8", "ldm", "specdm-no-sad", "specdm-subset"}
     assert list(demo.methods) == ["specdm"]
     assert set(demo.datasets) == {"segmunich", "oscd"}
     assert set(demo.datasets["oscd"].regimes) == {"real", "synthetic", "augmented-x5"}
@@ -58,6 +58,7 @@ def test_the_paper_table_names_data_sets_networks_and_regimes_of_the_configurati
         assert row["network"] in dataset.networks
         assert row["regime"] in dataset.regimes
         assert row["n_real"] == dataset.n_real
+        assert (row["network"], row["regime"]) in dataset.table("downstream")
         assert row["n_synthetic"] == dataset.regimes[row["regime"]].synthetic * dataset.n_real
 
 

@@ -53,10 +53,10 @@ def test_who_asks_needs_a_denoiser_that_listens(asked):
             "segmunich.init_from: segmunich -> oscd -> segmunich goes in a circle",
         ),
         (
-            "{oscd: {init_from: segmunich}, segmunich: {methods: [specdm], regimes: {augmented-x5-ldm: null}}}",
+            "{oscd: {init_from: segmunich}, segmunich: {methods: [specdm, ldm, specdm-subset]}}",
             "init_from: segmunich does not train the method specdm-paper, add it to datasets.segmunich.methods",
         ),
-        ("{oscd: {generator_data: few}}", "generator_data: Input should be 'full' or 'subset'"),
+        ("{oscd: {method_overrides: {generator_data: few}}}", "generator_data: Input should be 'full' or 'subset'"),
     ],
 )
 def test_a_start_that_cannot_be_is_told(tmp_path, text, sentence):

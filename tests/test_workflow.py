@@ -1,10 +1,7 @@
 """The workflow as its users run it: dry runs of the paper's configuration, and one small run of everything."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,37 +12,18 @@ import yaml
 from specdm import rasters
 from specdm.labels import IGNORE
 from specdm.patches import open_patches
-
-REPOSITORY = Path(__file__).parents[1]
-SMALL = [f"{REPOSITORY}/config/demo.yaml", f"{REPOSITORY}/config/test.yaml"]
-
-
-def snakemake(folder: Path, *arguments: str, configfiles: list[str] | None = None) -> str:
-    """Run Snakemake on the repository's Snakefile in a working folder and return what it printed."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", f"{REPOSITORY}/Snakefile", "--directory", str(folder)]
-    command += ["--cores", "2", "--resources", "gpu=0"]
-    if configfiles:
-        command += ["--configfile", *configfiles]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, env=os.environ | {"PATH": path}, check=False
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    return output
-
-
-def jobs_of(output: str) -> dict[str, int]:
-    """Rule -> number of jobs, from the table that a dry run prints."""
-    table = output.rsplit("Job stats:", 1)[-1].split("total", 1)[0]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+from tests.workflow_runs import REPOSITORY, SMALL, jobs_of, snakemake
 
 
 def test_paper_experiments_plan_on_a_bare_clone(tmp_path):
     jobs = jobs_of(snakemake(tmp_path, "-n", "--", "results/tables/downstream.csv"))
     assert sum(jobs.values()) < 250
     assert jobs["download"] == jobs["prepare"] == 2
-    assert jobs["train_downstream"] == 2 * 3 * 6 * 3  # data sets x networks x regimes x seeds
+    # data sets x (seven regimes for three networks, three more for the first) x seeds
+    assert jobs["train_downstream"] == 2 * (7 * 3 + 3) * 3
+    assert jobs["search_downstream"] == 2 * (7 * 3 + 3)
+    assert jobs["train_diffusion"] == 2 * 3  # specdm, specdm-subset, ldm
+    assert jobs["fetch_encoder"] == 3  # of the networks that start from ImageNet
     assert not (tmp_path / "results").exists()
 
 
@@ -58,7 +36,7 @@ def test_every_rule_says_in_a_sentence_what_it_does(tmp_path):
 
 def test_generators_can_start_from_another_data_set_and_see_fewer_labels(tmp_path):
     more = tmp_path / "more.yaml"
-    more.write_text("datasets: {oscd: {init_from: segmunich, generator_data: subset}}\n")
+    more.write_text("datasets: {oscd: {init_from: segmunich, method_overrides: {generator_data: subset}}}\n")
     target = "results/models/oscd/specdm/denoiser/config.json"
     output = snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)])
     assert jobs_of(output)["train_autoencoder"] == jobs_of(output)["train_diffusion"] == 2
@@ -152,6 +130,13 @@ def test_small_run_leaves_tables_and_report(small_run):
     assert table["miou_macro_mean"].between(0, 1).all() and table["mf1_macro_mean"].between(0, 1).all()
     assert table["paper_miou"].isna().all()  # other numbers of patches: not the paper's experiment
     assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 6
+    searched = pd.read_csv(results / "search/oscd/changeformer-v3/real/search.csv")
+    chosen = json.loads((results / "downstream/oscd/changeformer-v3/real/seed0/metrics.json").read_text())
+    assert len(searched) == 2
+    assert chosen["learning_rate"] == pytest.approx(searched.loc[searched["score"].idxmax(), "learning_rate"])
+    for dataset in ("segmunich", "oscd", "own"):
+        pictures = (results / f"figures/{dataset}/downstream").iterdir()
+        assert {path.name for path in pictures} == {"amount.png", "confusion.png", "predictions.png"}
     assert list(pd.read_csv(results / "tables/synthesis.csv")["dataset"]) == ["segmunich", "oscd", "own"]
     assert "<img" in (results / "report.html").read_text()
     assert not list((results / "state").rglob("*.pt"))  # finished trainings leave no state
@@ -194,8 +179,10 @@ def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
         "train_diffusion": 1,
         "sample": 1,
         "evaluate": 1,
-        "train_downstream": 1,  # the augmented regime of oscd; its real regime and segmunich stay
+        "search_downstream": 1,  # the augmented regime of oscd; its real regime and segmunich stay
+        "train_downstream": 1,
         "downstream_table": 1,
+        "draw_downstream": 1,
         "synthesis_table": 1,
         "report": 1,
     }

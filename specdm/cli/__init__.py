@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from specdm.cli import data, generator, measuring, results  # noqa: F401  registers their verbs, in the chain's order
+from specdm.cli import data, downstream, generator, measuring, results  # noqa: F401  registers their verbs, in the chain's order
 from specdm.cli.app import app
 from specdm.errors import TrainingPaused, UserError
 

@@ -45,6 +45,19 @@ def download(
     return f"{done.unpacked} files of {name} from {len(done.archives)} archives in {out}"
 
 
+@verb("name of an encoder -> its ImageNet weights")
+def fetch_encoder(
+    encoder: Annotated[str, typer.Argument(help="encoder of a network: mit_b2, resnet34, resnet50s, ...")],
+    out: Out,
+    from_dir: Annotated[Path | None, typer.Option(help="take a file already fetched from this folder")] = None,
+) -> str:
+    """Fetch the ImageNet weights of an encoder, ahead of training on machines without a network."""
+    from specdm.sources.encoders import fetch_encoder as fetch
+
+    weights = fetch(encoder, out, from_dir)
+    return f"{weights.stat().st_size / 1e6:.0f} MB of weights of {encoder} in {out}"
+
+
 @verb("raw files -> patch set: images, masks, splits")
 def prepare(
     source: Annotated[str, typer.Option(help="layout of the raw files: segmunich, oscd, or scene for your own")],

@@ -7,20 +7,40 @@ from typing import Annotated
 
 import typer
 
-from specdm.arguments import Out
+from specdm.arguments import Out, Patches
 from specdm.cli.app import verb
 
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-@verb("metrics of many runs -> table")
-def tabulate(
-    metrics: Annotated[list[Path], typer.Argument(help="metric files (JSON)")],
-    out: Out,
-    out_seeds: Annotated[Path | None, typer.Option(help="also write downstream results per seed")] = None,
+@verb("downstream metrics -> tables of scores")
+def tabulate_downstream(
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json of trainings, confusion_groups.npy beside them")],
+    out: Annotated[Path, typer.Option(help="table of regimes (CSV), beside it a readable one (.md)")],
+    out_seeds: Annotated[Path, typer.Option(help="table of single trainings (CSV)")],
+    out_groups: Annotated[Path, typer.Option(help="table of test groups (CSV)")],
     paper: Annotated[
         Path, typer.Option(help="the paper's figures (config/paper_results.csv)", show_default=False)
     ] = CONFIG / "paper_results.csv",
+    out_ldm: Annotated[
+        Path | None,
+        typer.Option(help="also write the comparison with single streams (CSV and .md), the paper's table 5"),
+    ] = None,
+    single_stream: Annotated[list[str], typer.Option(help="method of a single stream, for --out-ldm")] = [],  # noqa: B006
+    out_sizes: Annotated[
+        Path | None, typer.Option(help="also write scores by augmentation size (CSV and .md), the paper's table 6")
+    ] = None,
+) -> str:
+    """Collect downstream results: means, spread, and differences to real patches alone with their intervals."""
+    from specdm.stages.tabulate_downstream import Outputs, downstream_tables
+
+    return downstream_tables(metrics, paper, Outputs(out, out_seeds, out_groups, out_ldm, out_sizes), single_stream)
+
+
+@verb("metrics of synthetic sets -> table")
+def tabulate(
+    metrics: Annotated[list[Path], typer.Argument(help="metric files (JSON)")],
+    out: Out,
     out_reconstruction: Annotated[
         Path | None, typer.Option(help="also write the ablation of the spectral angle")
     ] = None,
@@ -28,11 +48,9 @@ def tabulate(
         Path, typer.Option(help="the paper's table 4 (config/paper_reconstruction.csv)", show_default=False)
     ] = CONFIG / "paper_reconstruction.csv",
 ) -> str:
-    """Collect metric files into tables: of downstream results with --out-seeds, else of the synthesis."""
+    """Collect the metrics of synthetic sets into a table."""
     from specdm.stages import tabulate as stage
 
-    if out_seeds:
-        return stage.downstream_tables(metrics, paper, out, out_seeds)
     made = stage.synthesis_table(metrics, out)
     if out_reconstruction:
         made += f", {stage.reconstruction_table(metrics, paper_reconstruction, out_reconstruction)}"
@@ -50,19 +68,38 @@ def summarise(
     print(summary(downstream, synthesis))
 
 
+@verb("test scores and predictions of many runs -> pictures")
+def draw_downstream(
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json of all downstream trainings of one data set")],
+    patches: Patches,
+    out: Annotated[Path, typer.Option(help="folder of the pictures, complete or not at all")],
+) -> str:
+    """Draw what the downstream networks of a data set scored, confused and predicted.
+
+    Writes amount.png (scores against the number of synthetic patches), and of the network of the first metrics
+    confusion.png and predictions.png.
+    """
+    from specdm.stages.draw_downstream import draw_downstream as stage
+
+    return stage(metrics, patches, out)
+
+
 @verb("tables, pictures -> one HTML page")
 def report(
     downstream: Annotated[Path, typer.Option(help="table of downstream results")],
     synthesis: Annotated[Path, typer.Option(help="table of synthesis metrics")],
     out: Out,
     picture: Annotated[list[Path], typer.Option(help="sample pictures, <dataset>/<method>/samples.png")] = [],  # noqa: B006
+    downstream_pictures: Annotated[
+        list[Path], typer.Option(help="folders of draw-downstream, <dataset>/downstream")
+    ] = [],  # noqa: B006
     patches: Annotated[list[Path], typer.Option(help="real patch sets")] = [],  # noqa: B006
     note: Annotated[str, typer.Option(help="a sentence for the top of the page")] = "",
 ) -> str:
     """Write one self-contained HTML page of a run."""
     from specdm.stages.report import report as stage
 
-    stage(downstream, synthesis, picture, patches, out, note)
+    stage(downstream, synthesis, picture, patches, out, note, downstream_pictures)
     return str(out)
 
 

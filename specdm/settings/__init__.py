@@ -1,8 +1,18 @@
 """The sections of the configuration: one pydantic model each, unknown keys refused, every key described."""
 
+from specdm.settings.augmentation import StrongAugmentation
 from specdm.settings.base import Name, Section
 from specdm.settings.benchmarks import OscdSettings, SegMunichSettings, SimulatedCity, SimulatedOscd, SimulatedSegMunich
 from specdm.settings.datasets import DATASETS, AnyDataset, Dataset, OscdDataset, SceneDataset, SegMunichDataset
+from specdm.settings.downstream import (
+    ControlSettings,
+    DownstreamSettings,
+    LabelCurveSettings,
+    Networks,
+    Regime,
+    SearchSettings,
+    chosen_networks,
+)
 from specdm.settings.generator import (
     AutoencoderSettings,
     DiffusionSettings,
@@ -11,21 +21,24 @@ from specdm.settings.generator import (
     StreamSettings,
     UNetSettings,
 )
-from specdm.settings.measuring import DownstreamSettings, EvaluationSettings, Regime, TeacherSettings
+from specdm.settings.measuring import EvaluationSettings, TeacherSettings
 from specdm.settings.scene import ImageFile, LabelFile, Scene, SceneClass, SceneSettings, WavelengthRange
 
 __all__ = [
     "DATASETS",
     "AnyDataset",
     "AutoencoderSettings",
+    "ControlSettings",
     "Dataset",
     "DiffusionSettings",
     "DownstreamSettings",
     "EvaluationSettings",
     "ImageFile",
+    "LabelCurveSettings",
     "LabelFile",
     "MethodSettings",
     "Name",
+    "Networks",
     "OscdDataset",
     "OscdSettings",
     "Regime",
@@ -34,6 +47,7 @@ __all__ = [
     "SceneClass",
     "SceneDataset",
     "SceneSettings",
+    "SearchSettings",
     "Section",
     "SegMunichDataset",
     "SegMunichSettings",
@@ -41,7 +55,9 @@ __all__ = [
     "SimulatedOscd",
     "SimulatedSegMunich",
     "StreamSettings",
+    "StrongAugmentation",
     "TeacherSettings",
     "UNetSettings",
     "WavelengthRange",
+    "chosen_networks",
 ]

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from specdm.networks import CHANGE, SEGMENTATION
 from specdm.settings.base import Name, Section
 from specdm.settings.benchmarks import OscdSettings, SegMunichSettings, SimulatedOscd, SimulatedSegMunich
-from specdm.settings.measuring import Regime, TeacherSettings
+from specdm.settings.downstream import ControlSettings, LabelCurveSettings, Labels, Regime, chosen_networks
+from specdm.settings.measuring import TeacherSettings
 from specdm.settings.scene import SceneSettings
 
 
@@ -24,23 +25,68 @@ class Dataset(Section):
     methods: tuple[str, ...] = Field(("specdm",), min_length=1, description="generators trained on it")
     method_overrides: dict[str, Any] = Field({}, description="settings of every method that differ for this data set")
     networks: tuple[str, ...] = Field(min_length=1, description="downstream networks trained on it")
-    generator_data: Literal["full", "subset"] = Field(
-        "full",
-        description="labelled training patches the generators see: full, all of them (the paper's practice); subset, "
-        "only the n_real that the downstream networks get",
-    )
     init_from: str | None = Field(
         None,
         description="start the generators from those of another data set with the same bands: its name here, or a "
         "folder with autoencoder/ and denoiser/",
     )
     regimes: dict[Name, Regime] = Field(min_length=1, description="training sets to compare")
+    controls: ControlSettings = Field(ControlSettings(), description="trainings that say what an effect comes from")
+    label_curve: LabelCurveSettings = Field(LabelCurveSettings(), description="scores against the number of labels")
     teacher: TeacherSettings = Field(TeacherSettings(), description="the judge")
 
     def n_samples(self, method: str, at_least: int) -> int:
         """Synthetic patches to draw with a method: what its hungriest regime needs, and enough to measure."""
-        multiples = [r.synthetic for r in self.regimes.values() if r.method == method]
+        regimes = self.all_regimes.values()
+        multiples = [r.synthetic for r in regimes if r.method == method and r.images == "drawn"]
         return max([m * self.n_real for m in multiples] + [at_least])
+
+    @property
+    def all_regimes(self) -> dict[str, Regime]:
+        """Those of the tables, of the controls, and of the label curve, by name."""
+        every = self.regimes | self.controls.regimes
+        for base in self.label_curve.regimes:
+            for n in self.label_curve.labels:
+                derived = self.regimes[base].model_copy(update={"labels": n})
+                every.setdefault(self.with_labels(base, n), derived)
+        return every
+
+    def with_labels(self, regime: str, labels: Labels) -> str:
+        """Name of a regime of the data set with another number of labelled patches."""
+        own = self.regimes[regime].labels or self.n_real
+        return regime if labels == own else f"{regime}-labels-{labels}"
+
+    def table(self, name: str) -> list[tuple[str, str]]:
+        """The pairs (network, regime) whose trainings a table holds: downstream, controls or label_curve."""
+        match name:
+            case "downstream":
+                regimes, of = list(self.regimes), self.networks
+            case "controls":
+                controls = self.controls
+                regimes = [*controls.beside, *controls.regimes] if controls.regimes else []
+                of = chosen_networks(controls.networks, self.networks)
+            case _:
+                curve = self.label_curve
+                regimes = [self.with_labels(regime, n) for regime in curve.regimes for n in curve.labels]
+                of = chosen_networks(curve.networks, self.networks)
+        every = self.all_regimes
+        return [
+            (network, regime)
+            for network in of
+            for regime in dict.fromkeys(regimes)
+            if network in chosen_networks(every[regime].networks, self.networks)
+        ]
+
+    def real_alone(self, regime: Regime) -> str | None:
+        """Name of the regime of the same labels and augmentation without synthetic patches, None without one."""
+
+        def kind(r: Regime) -> tuple:
+            return r.labels or self.n_real, r.augmentation
+
+        for name, other in self.all_regimes.items():
+            if other.real_alone and kind(other) == kind(regime):
+                return name
+        return None
 
     @model_validator(mode="after")
     def _simulation_described(self) -> Dataset:

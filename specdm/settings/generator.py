@@ -186,6 +186,11 @@ class MethodSettings(Section):
     autoencoder: AutoencoderSettings = Field(AutoencoderSettings(), description="first stage")
     diffusion: DiffusionSettings = Field(DiffusionSettings(), description="second stage")
     sampling: SamplingSettings = Field(SamplingSettings(), description="drawing samples")
+    generator_data: Literal["full", "subset"] = Field(
+        "full",
+        description="labelled training patches the generator sees: full, all of them (the paper's practice); subset, "
+        "only those that the downstream networks get",
+    )
 
     @model_validator(mode="after")
     def _sampler_fits(self) -> MethodSettings:

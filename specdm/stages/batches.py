@@ -12,6 +12,8 @@ from specdm.errors import UserError
 from specdm.nn.views import VIEWS, each_view
 from specdm.patches import Normaliser, PatchMeta, PatchSet, to_reflectance, valid_pixels
 from specdm.randomness import batch_positions, numpy_generator
+from specdm.settings import StrongAugmentation
+from specdm.stages import augmentation
 from specdm.training import Part
 
 
@@ -35,7 +37,7 @@ class Mixture:
         parts: pairs of a patch set and the positions taken from it.
 
     Raises:
-        UserError: when the sets differ in bands, level, classes or patch size.
+        UserError: when the sets differ in bands, level, scale, classes or patch size.
     """
 
     def __init__(self, parts: Sequence[tuple[PatchSet, np.ndarray]]):
@@ -91,16 +93,51 @@ class Mixture:
             tensors = [each_view(x, torch.from_numpy(views)) for x in tensors]
         return Batch(*tensors)
 
-    def training_batch(self, part: Part, size: int, augment: str, normaliser: Normaliser, *keys: int | str) -> Batch:
-        """A part of the batch of a training step: shuffled epochs, random views, both functions of (keys, step)."""
+    def training_batch(
+        self,
+        part: Part,
+        size: int,
+        augment: str,
+        normaliser: Normaliser,
+        *keys: int | str,
+        strong: StrongAugmentation | None = None,
+    ) -> Batch:
+        """A part of the batch of a training step: shuffled epochs, random views, both functions of (keys, step).
+
+        With `strong` each patch is also changed as `specdm.stages.augmentation.strong` says; the other patch that it
+        takes something from is any of the list.
+        """
         rows = batch_positions(len(self), size, part.step, *keys)
-        views = numpy_generator(*keys, "views", part.step).choice(VIEWS[augment], size)
-        return self.batch(part.take(rows), normaliser, part.take(views))
+        draws = numpy_generator(*keys, "views", part.step)
+        views = draws.choice(VIEWS[augment], size)
+        batch = self.batch(part.take(rows), normaliser, part.take(views))
+        if strong is None:
+            return batch
+        others = self.batch(
+            part.take(draws.integers(len(self), size=size)), normaliser, part.take(draws.choice(VIEWS[augment], size))
+        )
+        seeds = part.take(draws.integers(2**63, size=size))
+        return strengthened(batch, others, seeds, np.divide(normaliser.mean, normaliser.std), strong)
 
     def training_ids(self, part: Part, size: int, *keys: int | str) -> list[str]:
         """Ids of the patches that `training_batch` gives for a part."""
         rows = part.take(batch_positions(len(self), size, part.step, *keys))
         return [self.sets[self.part[r]].index["id"].iloc[self.positions[r]] for r in rows]
+
+
+def strengthened(
+    batch: Batch, others: Batch, seeds: np.ndarray, mean_over_std: np.ndarray, strong: StrongAugmentation
+) -> Batch:
+    """Strong augmentation of each patch of a batch, with the randomness of its own seed."""
+
+    def patch(of: Batch, i: int) -> augmentation.Patch:
+        return augmentation.Patch(of.images[i].numpy(), of.masks[i].numpy(), of.valid[i].numpy())
+
+    changed = [
+        augmentation.strong(patch(batch, i), patch(others, i), np.random.default_rng(seed), mean_over_std, strong)
+        for i, seed in enumerate(seeds)
+    ]
+    return Batch(*(torch.from_numpy(np.stack(arrays)) for arrays in zip(*changed, strict=True)))
 
 
 def stratified_subset(patches: PatchSet, n: int, seed: int) -> np.ndarray:
@@ -130,10 +167,11 @@ def seen_patches(patches: PatchSet, subset: list[int] | tuple[int, int] | None) 
 
 
 def require_alike(a: PatchSet, b: PatchSet) -> None:
-    """Refuse two sets that differ in bands, level, classes or patch size (UserError)."""
+    """Refuse two sets that differ in bands, level, scale, classes or patch size (UserError)."""
     compared: dict[str, tuple] = {
         "bands": (a.meta.bands, b.meta.bands),
         "processing level": (a.meta.level, b.meta.level),
+        "scale and offset": ((a.meta.scale, a.meta.offset), (b.meta.scale, b.meta.offset)),
         "classes": (a.meta.labels.names, b.meta.labels.names),
         "patch shape": (a.images.shape[1:], b.images.shape[1:]),
     }

@@ -34,6 +34,7 @@ class TrainedNetwork:
     meta: PatchMeta
     dates: int
     name: str
+    id: str
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> TrainedNetwork:
@@ -47,7 +48,7 @@ class TrainedNetwork:
         )
         network.load_state_dict(weights)
         normaliser = Normaliser(tuple(data["normaliser"]["mean"]), tuple(data["normaliser"]["std"]))
-        return cls(network.to(device).eval(), normaliser, meta, dates, config["network"])
+        return cls(network.to(device).eval(), normaliser, meta, dates, config["network"], config["id"])
 
 
 @dataclass(frozen=True)

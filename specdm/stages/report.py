@@ -13,7 +13,14 @@ from specdm import files
 from specdm.metrics.segmentation import slug
 from specdm.patches import open_patches
 
-STAGE_VERSION = 5
+STAGE_VERSION = 6
+DOWNSTREAM_PICTURES = {
+    "amount.png": "Scores against the number of synthetic patches: means over runs, one standard deviation to either "
+    "side, and every run as a dot.",
+    "confusion.png": "Where the pixels of each class of the test split go, over all runs of one network; the diagonal "
+    "is the recall.",
+    "predictions.png": "Test patches, the truth, and what the first run of the same network predicts.",
+}
 ASKED = ("asked_error", "asked_error_shuffled")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -28,7 +35,13 @@ img { max-width: 100%; border: 1px solid #ddd; margin: .5rem 0 } .pixels { image
 
 
 def report(
-    downstream: Path, synthesis: Path, pictures: Sequence[Path], patch_sets: Sequence[Path], out: Path, note: str = ""
+    downstream: Path,
+    synthesis: Path,
+    pictures: Sequence[Path],
+    patch_sets: Sequence[Path],
+    out: Path,
+    note: str = "",
+    downstream_pictures: Sequence[Path] = (),
 ) -> None:
     """Write the page.
 
@@ -38,6 +51,7 @@ def report(
         patch_sets: the real patch sets, for counts and legends.
         out: the HTML file.
         note: a sentence for the top of the page, for example that images are simulated.
+        downstream_pictures: folders <dataset>/downstream with the pictures of the downstream networks.
     """
     downstream_table, synthesis_table = pd.read_csv(downstream, keep_default_na=True), pd.read_csv(synthesis)
     parts = [
@@ -46,9 +60,10 @@ def report(
         "<p class=note>Every number is collected from the metric files of the run; none is typed.</p>",
         "<h2>Does synthetic data help?</h2>",
         "<p>Downstream networks trained on real, synthetic and mixed patches, tested once on the real test split. "
-        "All regimes get the same number of steps. mIoU and F1 are means over all classes (the paper's convention), "
+        f"{_budget(downstream_table)} mIoU and F1 are means over all classes (the paper's convention), "
         "in brackets the standard deviation over seeds.</p>",
         _downstream_html(downstream_table),
+        *(_downstream_pictures_html(folder) for folder in downstream_pictures),
         "<h2>How good is the synthetic data?</h2>",
         "<p>Fréchet distances use features of a network trained on the real training split; read each one beside its "
         "floor, the distance between two disjoint halves of the real data at the same N. mSAD is the mean spectral "
@@ -96,6 +111,21 @@ def _downstream_html(table: pd.DataFrame) -> str:
             ]
         )
     return _table(columns, rows, n_text=3)
+
+
+def _budget(table: pd.DataFrame) -> str:
+    """What is equal for all regimes, as a sentence."""
+    if "epochs" in set(table["budget"]):
+        return "All regimes see their training sets equally often, so larger ones get more steps."
+    return "All regimes get the same number of steps."
+
+
+def _downstream_pictures_html(folder: Path) -> str:
+    pictures = "".join(
+        f'<p class=note>{text}</p><img alt="{name.removesuffix(".png")}" src="{_inline(folder / name)}">'
+        for name, text in DOWNSTREAM_PICTURES.items()
+    )
+    return f"<h3>{html.escape(folder.parent.name)}: downstream networks</h3>{pictures}"
 
 
 def _with_std(row: dict, score: str) -> str:

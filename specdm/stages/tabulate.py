@@ -1,4 +1,4 @@
-"""Collect metric files into tables; no number in a table is typed."""
+"""Collect the metrics of synthetic sets into tables, and show tables on a terminal; no number in them is typed."""
 
 from __future__ import annotations
 
@@ -13,48 +13,9 @@ from specdm import files
 from specdm.errors import UserError
 
 STAGE_VERSION = 2
-ROW = ["dataset", "network", "regime", "method", "n_real", "n_synthetic", "n_test", "steps"]
-# Paper convention first: means over all classes. Then the convention without class 0, and the change class by itself.
+EXPERIMENT = ["dataset", "network", "regime"]
 SAME = ["dataset", "patch_px", "sad"]  # what makes an experiment the paper's
 DISTANCES = ["fd_image1", "fd_image2", "fd_mask"]
-HEADLINE = ["miou_macro", "mf1_macro", "miou_fg", "mf1_fg", "oa", "kappa"]
-
-
-def downstream_tables(metric_files: Sequence[Path], paper: Path, out: Path, out_seeds: Path) -> str:
-    """One row a data set x network x regime (mean and standard deviation over seeds), and the raw rows per seed.
-
-    Args:
-        metric_files: metrics.json of the downstream trainings.
-        paper: CSV of the paper's figures; its columns miou and mf1 stand beside ours where it has the same row.
-        out, out_seeds: the two CSV files to write.
-
-    Returns:
-        What was made, in words.
-    """
-    rows = [json.loads(path.read_text()) for path in metric_files]
-    place = {pair: i for i, pair in enumerate(dict.fromkeys((row["dataset"], row["network"]) for row in rows))}
-    rows.sort(key=lambda row: (place[row["dataset"], row["network"]], *_regime_order(row)))
-    raw = pd.DataFrame([{key: row[key] for key in [*ROW, "seed"]} | _numbers(row["scores"]) for row in rows])
-    per_class = [c for c in raw.columns if c.startswith(("iou_", "f1_"))]
-    scores = [*HEADLINE, *per_class]
-    # A sample standard deviation: NaN for a single seed, which says nothing about spread.
-    groups = raw.groupby(ROW, sort=False, dropna=False)[scores]
-    table = groups.mean().add_suffix("_mean").join(groups.std(ddof=1).add_suffix("_std"))
-    table.insert(0, "n_seeds", raw.groupby(ROW, sort=False, dropna=False)["seed"].nunique())
-    table = table.reset_index()
-    published = pd.read_csv(paper).rename(columns={"miou": "paper_miou", "mf1": "paper_mf1"}).drop(columns="where")
-    # Only the same experiment has the paper's figure beside it: also the numbers of patches must be the paper's.
-    table = table.merge(published, on=["dataset", "network", "regime", "n_real", "n_synthetic"], how="left")
-    ordered = [f"{score}_{kind}" for score in scores for kind in ("mean", "std")]
-    _write(table[[*ROW, "n_seeds", *ordered[:4], "paper_miou", "paper_mf1", *ordered[4:]]], out)
-    _write(raw, out_seeds)
-    return f"{len(table)} rows in {out}, {len(raw)} rows in {out_seeds}"
-
-
-def _regime_order(row: dict) -> tuple[int, int]:
-    """Real data first, then synthetic alone, then mixtures by their size."""
-    kind = 0 if not row["n_synthetic"] else 1 if not row["n_real"] else 2
-    return kind, row["n_synthetic"]
 
 
 def synthesis_table(metric_files: Sequence[Path], out: Path) -> str:
@@ -63,9 +24,9 @@ def synthesis_table(metric_files: Sequence[Path], out: Path) -> str:
     Returns what was made, in words.
     """
     rows = [json.loads(path.read_text()) for path in metric_files]
-    _write(
+    write(
         pd.DataFrame(
-            [{key: row[key] for key in ("dataset", "method", "seed")} | _numbers(row["scores"]) for row in rows]
+            [{key: row[key] for key in ("dataset", "method", "seed")} | numbers(row["scores"]) for row in rows]
         ),
         out,
     )
@@ -91,7 +52,7 @@ def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -
         [
             {key: row[key] for key in ("dataset", "patch_px", "method", "streams", "sad_weight")}
             | {"sad": row["sad_weight"] > 0 if row["streams"] == "two" else None}
-            | {key: v for key, v in _numbers(row["scores"]).items() if key in [*errors, *DISTANCES]}
+            | {key: v for key, v in numbers(row["scores"]).items() if key in [*errors, *DISTANCES]}
             for row in rows
         ]
     )
@@ -99,13 +60,13 @@ def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -
     published = published.rename(columns=lambda c: c if c in SAME else f"paper_{c}")
     table["sad"], published["sad"] = table["sad"].astype(object), published["sad"].astype(object)
     table = table.merge(published, on=SAME, how="left").drop(columns="sad")
-    _write(table, out)
+    write(table, out)
     return f"{len(table)} rows in {out}"
 
 
 def summary(downstream: Path, synthesis: Path | None) -> str:
     """The headline columns of the tables as text for a terminal."""
-    columns = [*ROW[:3], "n_real", "n_synthetic", "n_seeds", "miou_macro_mean", "mf1_macro_mean", "iou_change_mean"]
+    columns = [*EXPERIMENT, "n_real", "n_synthetic", "n_seeds", "miou_macro_mean", "mf1_macro_mean", "iou_change_mean"]
     parts = [_text(downstream, columns, "Downstream networks, tested on real patches (means over all classes)")]
     if synthesis:
         columns = ["dataset", "method", "fd_image1", "fd_image1_floor", "fd_mask", "fd_mask_floor", "msad_rad"]
@@ -117,18 +78,22 @@ def summary(downstream: Path, synthesis: Path | None) -> str:
     return "\n".join(parts)
 
 
-def _text(path: Path, columns: list[str], title: str) -> str:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: make it with `snakemake` or `specdm tabulate`.")
-    table = pd.read_csv(path)
-    shown = table[[c for c in columns if c in table]].rename(columns=lambda c: c.removesuffix("_mean"))
-    return f"{title}\n{shown.to_string(index=False, na_rep='', float_format=lambda v: f'{v:.3f}')}\n"
-
-
-def _numbers(scores: dict[str, float | None]) -> dict[str, float]:
+def numbers(scores: dict[str, float | None]) -> dict[str, float]:
+    """Scores of a metric file, NaN for null."""
     return {name: math.nan if value is None else value for name, value in scores.items()}
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV with five digits, complete or not at all; what is undefined stays empty."""
     with files.new_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
+
+
+def _text(path: Path, columns: list[str], title: str) -> str:
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: make it with `snakemake`, `specdm tabulate-downstream` or `specdm tabulate`."
+        )
+    table = pd.read_csv(path)
+    shown = table[[c for c in columns if c in table]].rename(columns=lambda c: c.removesuffix("_mean"))
+    return f"{title}\n{shown.to_string(index=False, na_rep='', float_format=lambda v: f'{v:.3f}')}\n"

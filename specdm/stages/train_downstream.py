@@ -2,193 +2,137 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from specdm import files, provenance, training
 from specdm.errors import UserError
-from specdm.metrics.segmentation import ConfusionMatrix
-from specdm.nn import downstream
-from specdm.nn.downstream.common import DownstreamNetwork, Recipe
-from specdm.patches import Normaliser, PatchSet, open_patches
-from specdm.randomness import seed_of
-from specdm.settings import DownstreamSettings, Regime
-from specdm.stages.batches import Batch, Mixture, described, require_alike, stratified_subset
+from specdm.settings import DownstreamSettings
+from specdm.stages import downstream_fit, downstream_test
+from specdm.stages.batches import described
+from specdm.stages.downstream_fit import Experiment, Fitted, Run
+from specdm.stages.training_set import Inputs
 from specdm.weights import save_weights
 
-STAGE_VERSION = 3
-EVAL_BATCH = 16
+STAGE_VERSION = 4
+N_SHOWN = 6  # test patches whose predictions are kept to look at
+CONVENTION = "one confusion matrix over the test split; macro = unweighted mean over all classes"
 
 
 def train_downstream(
-    patches_folder: Path,
-    samples_folder: Path | None,
+    run: Run,
+    inputs: Inputs,
+    settings: DownstreamSettings,
     out: Path,
     state: Path,
-    dataset: str,
-    network_name: str,
-    regime_name: str,
-    regime: Regime,
-    n_real: int,
-    settings: DownstreamSettings,
-    seed: int,
-    subset_seed: int,
+    choice: Path | None = None,
     max_minutes: float = 0,
     resume_only: bool = False,
 ) -> str:
-    """Train one network on one regime with one seed.
+    """Train one network on one regime with one seed, and test it.
 
-    Writes weights.safetensors, config.json, history.csv, ids.json (what it was trained on), confusion.npy (true class
-    x predicted class, int64, of the whole test split) and metrics.json to `out`. All regimes get the same steps and
-    the real training split's normaliser; the test split is read once, after training. Returns what was made, in words.
+    Writes to `out`: weights.safetensors, config.json, history.csv, ids.json (what it was trained on), confusion.npy
+    (true class x predicted class, int64, of the whole test split), confusion_groups.npy (the same for each group),
+    predictions.npy (uint8 ids of some test patches), metrics.json. The test split is read once, after training.
+
+    Args:
+        run: what is trained.
+        inputs: what it is trained on.
+        settings: how.
+        out: folder of the outputs.
+        state: folder of the resumable state.
+        choice: choice.json of a search, whose learning rate and steps take the place of those of the settings.
+        max_minutes: pause after this time, 0 for never.
+        resume_only: refuse a state of other settings.
+
+    Returns:
+        What was made, in words.
 
     Raises:
         UserError: when there are too few patches for the regime, or sets that cannot be mixed.
     """
-    patches = open_patches(patches_folder)
-    normaliser = Normaliser.fit(patches)
-    training_set = compose(patches, samples_folder, regime, n_real, subset_seed)
-    held_out, test = Mixture([(patches, patches.ids("val"))]), Mixture([(patches, patches.ids("test"))])
-    for split, mixture in (("val", held_out), ("test", test)):
-        if not len(mixture):
-            raise UserError(f"{patches_folder}: the split {split!r} is empty: prepare the data with another split.")
-    dates, bands = patches.images.shape[1:3]
-    labels = patches.meta.labels
-    torch.manual_seed(seed_of(seed, "train-downstream", "weights"))
-    options = settings.options.get(network_name, {})
-    network = downstream.build(network_name, bands=bands, classes=len(labels), dates=dates, **options)
-    recipe = downstream.recipe(network_name)
-    if settings.learning_rate is not None:
-        recipe = dataclasses.replace(recipe, lr=settings.learning_rate)
-
-    class_weights = training_set.root_class_weights() if settings.class_weights == "sqrt" else None
-
-    key = (seed, "train-downstream")
-
-    def losses(model, data: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-        batch = data.to(device)
-        weights = class_weights.to(device) if class_weights is not None else None
-        return {"total": model.training_loss(batch.images, batch.masks, weights)}
-
-    def score(model, mixture: Mixture, device: torch.device) -> ConfusionMatrix:
-        confusion = ConfusionMatrix(len(labels))
-        for start in range(0, len(mixture), EVAL_BATCH):
-            rows = np.arange(start, min(start + EVAL_BATCH, len(mixture)))
-            batch = mixture.batch(rows, normaliser).to(device)
-            confusion.update(model(batch.images).argmax(1).cpu().numpy(), batch.masks.cpu().numpy())
-        return confusion
-
-    stamp = provenance.stamp("train-downstream", STAGE_VERSION, seed, settings.model_dump(mode="json"))
-    fingerprint = {
-        "settings": stamp["settings"],
-        "network": network_name,
-        "regime": regime.model_dump(mode="json"),
-        "n_real": n_real,
-        "seed": seed,
-        "subset_seed": subset_seed,
-        "data": [patches_set.hash for patches_set in training_set.sets] + [patches.hash],
-        "stage_version": STAGE_VERSION,
-    }
-    trained = training.fit(
-        network,
-        _optimiser(network, recipe),
-        training.Task(
-            lambda part: training_set.training_batch(part, settings.batch, settings.augment, normaliser, *key),
-            losses,
-            settings.batch,
-            lambda part: training_set.training_ids(part, settings.batch, *key),
-            lambda model, device, step: {"score": score(model, held_out, device).scores(labels.names)["mf1_macro"]},
-        ),
-        training.warmup_then(
-            settings.steps, recipe.schedule, round(recipe.warmup_fraction * settings.steps), recipe.poly_power
-        ),
-        training.Plan(
-            settings.steps,
-            key,
-            precision=settings.precision,
-            val_every=settings.val_every,
-            keep=settings.select,
-            max_minutes=max_minutes,
-            resume_only=resume_only,
-        ),
-        state,
-        fingerprint,
-        forward_methods=("training_loss",),
-        name=f"{network_name} on {dataset} {regime_name}, seed {seed}",
-    )
-    if not trained.writes:
+    if choice is not None:
+        settings = settings.model_copy(update=_chosen(choice))
+    experiment = downstream_fit.read(run, inputs, settings, state)
+    name = f"{run.network} on {run.dataset} {run.regime_name}, seed {run.seed}"
+    fitted = downstream_fit.fit(experiment, settings, state, name, max_minutes, resume_only)
+    if not fitted.trained.writes:
         return ""
-    network.load_state_dict(trained.weights)
-    device = next(network.parameters()).device
-    network.eval()
-    with torch.no_grad():
-        confusion = score(network, test, device)
-    scores = confusion.scores(labels.names)
-    n_synthetic = regime.synthetic * n_real
-    metrics = {
-        "dataset": dataset,
-        "network": network_name,
-        "regime": regime_name,
-        "method": regime.method if regime.synthetic else "",
-        "seed": seed,
-        "n_real": regime.real * n_real,
-        "n_synthetic": n_synthetic,
-        "n_test": len(test),
-        "steps": settings.steps,
+    device = next(fitted.network.parameters()).device
+    tested = downstream_test.score(fitted.network, experiment.patches, experiment.normaliser, device, N_SHOWN)
+    stamp = provenance.stamp("train-downstream", STAGE_VERSION, run.seed, settings.model_dump(mode="json"))
+    metrics = _metrics(experiment, settings, fitted) | {
+        "groups": tested.groups,
+        "shown": _ids(experiment, downstream_test.showcase(experiment.patches, N_SHOWN)),
         "split": "test",
-        "convention": "one confusion matrix over the test split; macro = unweighted mean over all classes",
-        "scores": scores,
+        "convention": CONVENTION,
+        "scores": tested.scores,
         "provenance": stamp,
     }
+    patches = experiment.patches
     config = {
         "kind": "downstream",
-        "id": files.digest(fingerprint),
-        "network": network_name,
-        "options": options,
-        "data": described(patches.meta, patches.images.dtype, patches.images.shape[1:], normaliser),
+        "id": files.digest(fitted.fingerprint),
+        "network": run.network,
+        "options": settings.options.get(run.network, {}),
+        "data": described(patches.meta, patches.images.dtype, patches.images.shape[1:], experiment.normaliser),
         "provenance": stamp,
     }
 
     def write_more(folder: Path) -> None:
-        training.write_history(folder / "history.csv", trained.history)
-        (folder / "ids.json").write_text(json.dumps(training_set.ids()) + "\n")
+        training.write_history(folder / "history.csv", fitted.trained.history)
+        (folder / "ids.json").write_text(json.dumps(experiment.training_set.everything.ids()) + "\n")
         (folder / "metrics.json").write_text(files.to_json(metrics))
-        np.save(folder / "confusion.npy", confusion.matrix)
+        np.save(folder / "confusion.npy", tested.by_group.sum(0))
+        np.save(folder / "confusion_groups.npy", tested.by_group)
+        np.save(folder / "predictions.npy", tested.shown)
 
-    save_weights(out, trained.weights, config, write_more)
+    save_weights(out, fitted.trained.weights, config, write_more)
+    experiment.clean()
     shutil.rmtree(state, ignore_errors=True)
-    return f"{training.made(network, settings.steps, out)}, mIoU {scores['miou_macro']:.3f} on {len(test)} test patches"
+    made = training.made(fitted.network, fitted.trained.steps, out)
+    return f"{made}, mIoU {tested.scores['miou_macro']:.3f} on {metrics['n_test']} test patches"
 
 
-def _optimiser(network: DownstreamNetwork, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = network.parameter_groups(recipe)
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(groups, recipe.lr, momentum=0.9)
-    return torch.optim.AdamW(groups, recipe.lr, betas=recipe.betas, fused=True)
+def _metrics(experiment: Experiment, settings: DownstreamSettings, fitted: Fitted) -> dict:
+    """What was trained, as a table needs it; generator and method are null where nothing synthetic is in it."""
+    run, training_set = experiment.run, experiment.training_set
+    regime = run.regime
+    return {
+        "dataset": run.dataset,
+        "network": run.network,
+        "regime": run.regime_name,
+        "method": regime.method if regime.synthetic else "",
+        "seed": run.seed,
+        "subset_seed": run.subset_seed,
+        "generator_seed": run.generator_seed if regime.synthetic else None,
+        "n_real": training_set.n_real,
+        "n_synthetic": training_set.n_synthetic,
+        "n_labels": training_set.n_labels,
+        "n_labels_usual": run.n_real,
+        "kind": regime.model_dump(mode="json", include={"real", "augmentation", "images", "masks", "order"}),
+        "budget": settings.budget,
+        "steps": fitted.steps,
+        "steps_taken": fitted.trained.steps,
+        "learning_rate": fitted.recipe.lr,
+        "encoder": experiment.encoder,
+        "n_test": len(experiment.test),
+    }
 
 
-def compose(patches: PatchSet, samples_folder: Path | None, regime: Regime, n_real: int, subset_seed: int) -> Mixture:
-    """The training set of a regime: n_real labelled patches, stratified by group, and the first synthetic ones.
+def _ids(experiment: Experiment, positions: np.ndarray) -> list[str]:
+    return experiment.patches.index["id"].iloc[positions].tolist()
 
-    The labelled subset depends on subset_seed alone, so that all networks, regimes and seeds see the same labels.
 
-    Raises:
-        UserError: when a set holds fewer patches than the regime needs.
-    """
-    parts = []
-    if regime.real:
-        parts.append((patches, stratified_subset(patches, n_real, subset_seed)))
-    if regime.synthetic:
-        if samples_folder is None:
-            raise UserError("This regime needs synthetic patches: give them with --samples.")
-        samples, wanted = open_patches(samples_folder), regime.synthetic * n_real
-        if len(samples) < wanted:
-            raise UserError(f"{samples_folder} holds {len(samples)} patches, the regime needs {wanted}: sample more.")
-        require_alike(patches, samples)  # also without real patches: they give the normaliser and the test
-        parts.append((samples, np.arange(wanted)))
-    return Mixture(parts)
+def _chosen(path: Path) -> dict:
+    """Learning rate and steps of a choice.json."""
+    try:
+        chosen = json.loads(path.read_text())
+        return {"learning_rate": float(chosen["learning_rate"]), "steps": int(chosen["steps"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--choice: {path} is no choice of a search: make it with `specdm search-downstream`."
+        ) from error

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from specdm.errors import TrainingPaused, UserError
+from specdm.errors import TrainingLost, TrainingPaused, UserError
 from specdm.randomness import seed_of
 from specdm.training import state as states
 from specdm.training.ahead import Ahead
@@ -57,8 +57,9 @@ def fit(
         name: shown in the progress.
 
     Raises:
-        UserError: when a loss is not finite, or for LEFT_OUT_IN_A_ROW steps the gradient (fewer are left out, and
-            told), memory does not suffice, the batch does not divide into its parts, or a state of other settings
+        TrainingLost: when a loss is not finite, or for LEFT_OUT_IN_A_ROW steps the gradient (fewer are left out, and
+            told).
+        UserError: when memory does not suffice, the batch does not divide into its parts, or a state of other settings
             meets plan.resume_only.
         TrainingPaused: when the time budget is used up or SIGTERM arrives; the state is saved.
     """
@@ -118,7 +119,9 @@ def fit(
             terms, problem = _step(wrapped, optimiser, task, plan, processes, ahead, name)
             left_out = left_out + 1 if problem else 0
             if problem and left_out == LEFT_OUT_IN_A_ROW:
-                raise UserError(f"{name}: {problem}, as in the {left_out - 1} steps before: lower the learning rate.")
+                raise TrainingLost(
+                    f"{name}: {problem}, as in the {left_out - 1} steps before: lower the learning rate."
+                )
             if problem and writes:
                 print(f"{name}: {problem}: the step is left out", flush=True)
             if average is not None:
@@ -181,7 +184,7 @@ def _step(
         if lost or not shared_finite:
             problem = _not_finite(taken, task)
             if lost if shared_finite else processes.any(lost):  # all ask each other, or none
-                raise UserError(f"{name}: {problem}: lower the learning rate.")
+                raise TrainingLost(f"{name}: {problem}: lower the learning rate.")
         else:
             optimiser.step()
         optimiser.zero_grad()

@@ -6,6 +6,8 @@ from specdm.errors import UserError
 from specdm.labels import OSCD, SEGMUNICH
 from specdm.nn.views import view
 from specdm.patches import Normaliser, PatchMeta, PatchRecord, PatchWriter, open_patches
+from specdm.settings import StrongAugmentation
+from specdm.stages import augmentation
 from specdm.stages.batches import Mixture
 from specdm.training import Part
 
@@ -85,3 +87,45 @@ def test_sets_that_differ_are_never_mixed(tmp_path, write_patches, pair, what, d
     other = open_patches(write_patches(tmp_path / "other", dates, labels, FEW, **meta))
     with pytest.raises(UserError, match=f"differ in {what} .*cannot be mixed"):
         Mixture([(pair[0], np.arange(3)), (other, np.arange(3))])
+
+
+STRONG = StrongAugmentation(zoom=1.3, gain=0.2, offset=0.1, band_dropout=0.2, cutmix=0.5)
+
+
+@pytest.fixture
+def strong_mixture(tmp_path, write_patches):
+    patches = open_patches(write_patches(tmp_path / "x", 2, OSCD, {"a": ("train", 9)}))
+    return Mixture([(patches, np.arange(9))]), Normaliser.fit(patches)
+
+
+def test_strong_augmentation_is_the_same_however_the_batch_is_split(strong_mixture):
+    mixture, normaliser = strong_mixture
+    whole = mixture.training_batch(Part(3), 8, "flips", normaliser, 1, strong=STRONG)
+    parts = [mixture.training_batch(Part(3, i, 4), 8, "flips", normaliser, 1, strong=STRONG) for i in range(4)]
+    for name in ("images", "masks", "valid"):
+        together = torch.cat([getattr(part, name) for part in parts])
+        torch.testing.assert_close(together, getattr(whole, name), rtol=0, atol=0)
+    basic = mixture.training_batch(Part(3), 8, "flips", normaliser, 1)
+    assert not torch.equal(whole.images, basic.images)
+    other = mixture.training_batch(Part(4), 8, "flips", normaliser, 1, strong=STRONG)
+    assert not torch.equal(whole.images, other.images)
+
+
+def test_strong_augmentation_gets_partners_randomness_and_the_bands_means(strong_mixture, monkeypatch):
+    mixture, normaliser = strong_mixture
+    calls = []
+
+    def recorded(patch, other, rng, mean_over_std, settings):
+        calls.append((other.images.tobytes(), rng.random(), mean_over_std, settings))
+        return patch
+
+    monkeypatch.setattr(augmentation, "strong", recorded)
+    got = mixture.training_batch(Part(0), 9, "none", normaliser, 1, strong=STRONG)
+    basic = mixture.training_batch(Part(0), 9, "none", normaliser, 1)
+    assert torch.equal(got.images, basic.images) and torch.equal(got.masks, basic.masks)
+    assert len({draw for _, draw, _, _ in calls}) == 9
+    own = [image.numpy().tobytes() for image in basic.images]
+    assert {other for other, *_ in calls} <= set(own) and [other for other, *_ in calls] != own
+    for _, _, mean_over_std, settings in calls:
+        np.testing.assert_allclose(mean_over_std, np.array(normaliser.mean) / np.array(normaliser.std))
+        assert settings is STRONG

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import math
 import re
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from specdm.patches import open_patches
-from specdm.stages.report import _bands, _coverage_html
+from specdm.stages.report import _bands, _budget, _coverage_html
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +15,16 @@ def page(tmp_path_factory, verb, evaluated, trained_downstream, segmentation_pat
     """The page of both data sets, and the two tables it was made from."""
     root = tmp_path_factory.mktemp("report")
     metrics = [folder / "metrics.json" for folder in trained_downstream.values()]
-    assert verb("tabulate", *metrics, out=root / "downstream.csv", out_seeds=root / "seeds.csv") == 0
+    assert (
+        verb(
+            "tabulate-downstream",
+            *metrics,
+            out=root / "downstream.csv",
+            out_seeds=root / "s.csv",
+            out_groups=root / "g.csv",
+        )
+        == 0
+    )
     synthesis = [folder / "synthesis.json" for folder in evaluated.values()]
     assert verb("tabulate", *synthesis, out=root / "synthesis.csv") == 0
     status = verb(
@@ -36,6 +46,31 @@ def test_nothing_is_fetched_from_elsewhere(page):
     sources = re.findall(r'src="([^"]{0,30})', text)
     assert len(sources) == 2 * 3  # samples and spectra of each model
     assert all(source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_pictures_of_downstream_networks_stand_under_their_table(
+    page, tmp_path, verb, trained_downstream, segmentation_patches, change_patches
+):
+    runs = {segmentation_patches: ("mixed-0", "mixed-1"), change_patches: ("change",)}
+    folders = []
+    for patches, names in runs.items():
+        folders.append(tmp_path / patches.name / "downstream")
+        metrics = [trained_downstream[name] / "metrics.json" for name in names]
+        assert verb("draw-downstream", *metrics, patches=patches, out=folders[-1]) == 0
+    downstream, synthesis = tmp_path / "downstream.csv", tmp_path / "synthesis.csv"
+    page[1].to_csv(downstream)
+    page[2].to_csv(synthesis)
+    out = tmp_path / "report.html"
+    tables = dict(downstream=downstream, synthesis=synthesis, out=out)
+    assert verb("report", **tables, downstream_pictures=folders) == 0
+    block = out.read_text().split("<h2>Does synthetic data help?</h2>")[1].split("<h2>")[0]
+    after = block.split("</table>")[1]
+    assert re.findall(r"<h3>(.*?)</h3>", after) == ["fields: downstream networks", "towns: downstream networks"]
+    pictures = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]*)"', after)]
+    names = ("amount.png", "confusion.png", "predictions.png")
+    assert pictures == [(folder / name).read_bytes() for folder in folders for name in names]
+    assert re.findall(r'<img alt="([^"]*)"', after) == 2 * [name.removesuffix(".png") for name in names]
+    assert "downstream networks" not in page[0]
 
 
 def test_the_numbers_of_the_tables_stand_in_the_page(page):
@@ -74,3 +109,8 @@ def test_very_many_bands_are_counted_not_listed(change_patches):
     many = dataclasses.replace(many, wavelengths_nm=tuple(range(401, 557)))
     assert _bands(many) == "156 bands from 401 to 556 nm"
     assert _bands(dataclasses.replace(meta, bands=("a<b",) * 4)).startswith("bands a&lt;b")
+
+
+def test_the_page_says_what_is_equal_for_all_regimes():
+    for budget, words in (("iterations", "the same number of steps"), ("epochs", "equally often")):
+        assert words in _budget(pd.DataFrame({"budget": [budget, budget]}))

@@ -150,7 +150,8 @@ def test_undefined_scores_are_empty_cells_of_the_table_and_the_page(sparse, verb
     tables = SimpleNamespace(synthesis=tmp_path / "synthesis.csv", downstream=tmp_path / "downstream.csv")
     assert verb("tabulate", sparse.out / "synthesis.json", out=tables.synthesis) == 0
     runs = [folder / "metrics.json" for folder in trained_downstream.values()]
-    assert verb("tabulate", *runs, out=tables.downstream, out_seeds=tmp_path / "seeds.csv") == 0
+    more = {"out_seeds": tmp_path / "seeds.csv", "out_groups": tmp_path / "groups.csv"}
+    assert verb("tabulate-downstream", *runs, out=tables.downstream, **more) == 0
     row = pd.read_csv(tables.synthesis).iloc[0]
     assert row[["fd_mask_floor", "agreement_normalised"]].isna().all()
     status = verb(

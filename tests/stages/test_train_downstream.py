@@ -13,7 +13,9 @@ from specdm.nn import downstream
 from specdm.patches import Normaliser, open_patches, to_reflectance
 from specdm.settings import DownstreamSettings, Regime
 from specdm.stages.batches import Mixture
-from specdm.stages.train_downstream import compose, stratified_subset, train_downstream
+from specdm.stages.downstream_fit import Run
+from specdm.stages.train_downstream import train_downstream
+from specdm.stages.training_set import Inputs, compose
 
 
 @pytest.fixture(params=["mixed-0", "change"])
@@ -59,15 +61,42 @@ def test_metrics_say_what_was_trained(trained_downstream):
     metrics = json.loads((trained_downstream["mixed-1"] / "metrics.json").read_text())
     keys = ("dataset", "network", "regime", "method", "seed", "n_real", "n_synthetic", "steps")
     assert [metrics[key] for key in keys] == ["fields", "segformer-b0", "augmented-x1", "specdm", 1, 12, 12, 3]
+    assert (metrics["subset_seed"], metrics["generator_seed"], metrics["n_labels"], metrics["n_labels_usual"]) == (
+        0,
+        0,
+        12,
+        12,
+    )
+    assert metrics["kind"] == {
+        "real": 1,
+        "augmentation": "basic",
+        "images": "drawn",
+        "masks": "own",
+        "order": "mixed",
+    }
+    assert (metrics["budget"], metrics["steps_taken"], metrics["encoder"]) == ("iterations", 3, "none")
+    assert metrics["learning_rate"] == downstream.recipe("segformer-b0").lr
     real = json.loads((trained_downstream["change"] / "metrics.json").read_text())
-    assert (real["method"], real["n_synthetic"]) == ("", 0)
+    assert (real["method"], real["n_synthetic"], real["generator_seed"]) == ("", 0, None)
+
+
+def test_groups_and_maps_lie_beside_the_scores(trained):
+    folder, patches = trained
+    metrics, by_group = json.loads((folder / "metrics.json").read_text()), np.load(folder / "confusion_groups.npy")
+    np.testing.assert_array_equal(by_group.sum(0), np.load(folder / "confusion.npy"))
+    assert metrics["groups"] == sorted(set(patches.index["group"].iloc[patches.ids("test")]))
+    shown, index = np.load(folder / "predictions.npy"), patches.index
+    assert len(shown) == len(metrics["shown"]) == 6
+    assert set(index["split"][index["id"].isin(metrics["shown"])]) == {"test"}
 
 
 def test_every_seed_and_regime_sees_the_same_labels(trained_downstream, segmentation_chain):
     patches = open_patches(segmentation_chain.patches)
     ids = {name: json.loads((trained_downstream[name] / "ids.json").read_text()) for name in ("mixed-0", "mixed-1")}
     assert ids["mixed-0"] == ids["mixed-1"]
-    real_only = compose(patches, None, Regime(real=1, synthetic=0), 12, subset_seed=0).ids()
+    inputs = Inputs(segmentation_chain.patches)
+    chosen = compose(patches, inputs, Regime(real=1, synthetic=0), 12, 0, segmentation_chain.root / "derived")
+    real_only = chosen.everything.ids()
     assert ids["mixed-0"] == real_only + [f"synthetic-{i:06d}" for i in range(12)]
     assert set(real_only) <= set(patches.index["id"][patches.ids("train")])
 
@@ -77,80 +106,19 @@ def test_seeds_train_different_weights(trained_downstream):
     assert not all(torch.equal(zero[key], one[key]) for key in zero)
 
 
-def test_the_subset_holds_each_group_in_proportion(segmentation_patches):
-    patches = open_patches(segmentation_patches)
-    for seed in range(5):
-        chosen = stratified_subset(patches, 12, seed)
-        counts = patches.index["group"].iloc[chosen].value_counts()
-        for group, size in {"a": 12, "b": 6, "c": 4, "d": 2}.items():
-            assert abs(counts.get(group, 0) - size / 2) <= 1
-        assert len(set(chosen)) == 12
-        assert (np.diff(chosen) > 0).all()
-    assert set(stratified_subset(patches, 12, 0)) != set(stratified_subset(patches, 12, 1))
-
-
-def test_a_larger_subset_contains_the_smaller_one(segmentation_patches):
-    patches = open_patches(segmentation_patches)
-    assert set(stratified_subset(patches, 6, 0)) < set(stratified_subset(patches, 12, 0))
-
-
-def test_too_few_patches_are_refused(segmentation_chain):
-    patches = open_patches(segmentation_chain.patches)
-    with pytest.raises(UserError, match="n_real asks for 25 training patches, the split holds 24: lower n_real"):
-        compose(patches, None, Regime(real=1, synthetic=0), 25, 0)
-    with pytest.raises(UserError, match="holds 14 patches, the regime needs 15: sample more"):
-        compose(patches, segmentation_chain.samples, Regime(real=0, synthetic=5), 3, 0)
-    with pytest.raises(UserError, match="give them with --samples"):
-        compose(patches, None, Regime(real=0, synthetic=1), 3, 0)
-
-
-def test_samples_of_another_data_set_are_refused(segmentation_chain, change_chain):
-    with pytest.raises(UserError, match="cannot be mixed"):
-        compose(open_patches(segmentation_chain.patches), change_chain.samples, Regime(real=1, synthetic=1), 3, 0)
-
-
-def test_purely_synthetic_training_checks_its_samples_against_the_real_set(
-    tmp_path, segmentation_chain, write_patches, settings
-):
-    """The normaliser and the test split are the real set's, so other samples are as wrong as in a mixture."""
-    other = write_patches(tmp_path / "other", 1, SEGMUNICH, {"a": ("train", 4)}, level="TOA")
-    with pytest.raises(UserError, match="differ in processing level"):
-        train_downstream(
-            segmentation_chain.patches,
-            other,
-            tmp_path / "out",
-            tmp_path / "state",
-            "fields",
-            "segformer-b0",
-            "synthetic",
-            Regime(real=0, synthetic=1),
-            4,
-            DownstreamSettings(**settings.downstream),
-            0,
-            0,
-        )
-
-
 @pytest.fixture
 def train(tmp_path, segmentation_patches, settings):
     """Trains on real patches: train(patches=..., out=..., subset_seed=..., max_minutes=..., settings changed)."""
 
     def run(patches=segmentation_patches, out="out", subset_seed=0, max_minutes=0.0, resume_only=False, **changed):
         train_downstream(
-            patches,
-            None,
+            Run("fields", "segformer-b0", "real", Regime(real=1, synthetic=0), 6, subset_seed=subset_seed),
+            Inputs(patches),
+            DownstreamSettings(**settings.downstream | changed),
             tmp_path / out,
             tmp_path / "state",
-            "fields",
-            "segformer-b0",
-            "real",
-            Regime(real=1, synthetic=0),
-            6,
-            DownstreamSettings(**settings.downstream | changed),
-            0,
-            subset_seed,
-            max_minutes,
-            resume_only,
+            max_minutes=max_minutes,
+            resume_only=resume_only,
         )
         return tmp_path / out
 
@@ -213,3 +181,50 @@ def test_the_weights_that_validated_best_are_kept_and_tested(train, segmentation
     for folder in (best, last):
         matrix = _confusion(folder, open_patches(segmentation_patches))
         np.testing.assert_array_equal(np.load(folder / "confusion.npy"), matrix)
+
+
+def test_a_choice_takes_the_place_of_learning_rate_and_steps(tmp_path, segmentation_patches, settings):
+    choice = tmp_path / "choice.json"
+    choice.write_text(json.dumps({"learning_rate": 0.0123, "steps": 4, "score": 0.5}))
+    run = Run("fields", "segformer-b0", "real", Regime(real=1, synthetic=0), 6)
+    wanted, out = DownstreamSettings(**settings.downstream), tmp_path / "out"
+    train_downstream(run, Inputs(segmentation_patches), wanted, out, tmp_path / "state", choice)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["learning_rate"], metrics["steps"], metrics["steps_taken"]) == (0.0123, 4, 4)
+    assert metrics["provenance"]["settings"]["learning_rate"] == 0.0123
+    for text in ("{}", "no json", '{"learning_rate": "high", "steps": 3}'):
+        choice.write_text(text)
+        with pytest.raises(UserError, match="is no choice of a search"):
+            train_downstream(run, Inputs(segmentation_patches), wanted, out, tmp_path / "state", choice)
+
+
+def test_early_stopping_is_told_in_the_metrics(train):
+    out = train(steps=40, val_every=1, patience=2, learning_rate=1e-12)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["steps"] == 40 and metrics["steps_taken"] < 40
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"masks": "shuffled"}, {"masks": "predicted"}, {"images": "reconstructed"}, {"order": "pretrain"}],
+)
+def test_controls_train_on_what_they_say_and_leave_nothing_behind(
+    tmp_path, segmentation_chain, trained_downstream, settings, changed
+):
+    regime = Regime(real=1, synthetic=1, **changed)
+    inputs = Inputs(
+        segmentation_chain.patches,
+        samples=segmentation_chain.samples,
+        autoencoder=segmentation_chain.autoencoder,
+        teacher=trained_downstream["mixed-0"],
+    )
+    run = Run("fields", "segformer-b0", "control", regime, 6, generator_seed=3)
+    wanted = DownstreamSettings(**settings.downstream)
+    train_downstream(run, inputs, wanted, tmp_path / "out", tmp_path / "state")
+    ids = json.loads((tmp_path / "out" / "ids.json").read_text())
+    synthetic = [i for i in ids if i.startswith("synthetic") or i.endswith("-reconstructed")]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert len(ids) == 12 and len(synthetic) == metrics["n_synthetic"] == 6
+    assert metrics["kind"].items() >= changed.items()
+    assert metrics["generator_seed"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -41,6 +42,8 @@ class DownstreamNetwork(nn.Module):
 
     head_modules: ClassVar[tuple[str, ...]] = ()
     no_decay: ClassVar[tuple[str, ...]] = ()
+    encoder: nn.Module
+    frozen: bool = False
 
     def training_loss(self, x: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """Loss to minimise, a float32 scalar, for images x (N, T, C, H, W) and target (N, H, W) ids, 255 ignored.
@@ -48,6 +51,18 @@ class DownstreamNetwork(nn.Module):
         class_weights (K,) float32 multiply the pixels of their class; None weighs all alike.
         """
         return mask_cross_entropy(self(x), target, class_weights=class_weights)
+
+    def freeze_encoder(self) -> None:
+        """Leave the encoder as it is: its weights take no gradient, its normalisations no statistics."""
+        self.encoder.requires_grad_(False)
+        self.frozen = True
+
+    def train(self, mode: bool = True) -> DownstreamNetwork:
+        """As usual; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Optimiser groups (params, lr, weight_decay) that cover every trainable parameter once."""
@@ -79,9 +94,10 @@ def load_encoder(encoder: nn.Module, state: Mapping[str, Tensor], stem: str) -> 
     """Load a pretrained state dict into `encoder`, widening the kernel called `stem` to the encoder's own channels.
 
     The three input kernels are repeated in turn and scaled by 3 / bands, which keeps the response to a grey input.
-    A state that does not fit is a UserError.
+    The classifier is left out, and a prefix "encoder." or "backbone." that all other names share. A state that does
+    not fit is a UserError.
     """
-    state = dict(state)
+    state = _without_classifier(state)
     channels = encoder.state_dict()[stem].shape[1]
     if stem in state and state[stem].shape[1] != channels:
         kernel = state[stem]
@@ -92,3 +108,12 @@ def load_encoder(encoder: nn.Module, state: Mapping[str, Tensor], stem: str) -> 
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"encoder weights do not fit the network; give those of the same size: {reason}") from error
+
+
+def _without_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A plain dict, without the version marks by which PyTorch would require BatchNorm's num_batches_tracked."""
+    kept = {k: v for k, v in state.items() if not re.match(r"((encoder|backbone)\.)?(fc|head|classifier)\.", k)}
+    for prefix in ("encoder.", "backbone."):
+        if all(k.startswith(prefix) for k in kept):
+            return {k.removeprefix(prefix): v for k, v in kept.items()}
+    return kept

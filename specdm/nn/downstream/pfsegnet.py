@@ -83,7 +83,7 @@ class PFSegNet(DownstreamNetwork):
         self.smooth = nn.ModuleList(_conv3x3(WIDTH) for _ in fine)
         self.classifier = nn.Sequential(_conv3x3(WIDTH * len(strides)), nn.Conv2d(WIDTH, classes, kernel_size=1))
         if encoder_state is not None:
-            load_encoder(self.encoder, {k: v for k, v in encoder_state.items() if not k.startswith("fc.")}, STEM)
+            load_encoder(self.encoder, encoder_state, STEM)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._logits_and_edges(x)[0]

@@ -66,8 +66,7 @@ class SiamCRNN(DownstreamNetwork):
         weights = torch.tensor([1.0] + [CHANGE_WEIGHT] * (classes - 1))
         self.register_buffer("class_weights", weights, persistent=False)
         if encoder_state is not None:
-            head = ("fc.weight", "fc.bias")
-            load_encoder(self.encoder, {k: v for k, v in encoder_state.items() if k not in head}, STEM)
+            load_encoder(self.encoder, encoder_state, STEM)
 
     def forward(self, x: Tensor) -> Tensor:
         # One call a date, as in the original: BatchNorm then sees each date's own statistics.
