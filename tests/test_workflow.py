@@ -111,7 +111,10 @@ def write_scene(folder: Path) -> None:
 def small_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("workflow")
     write_scene(folder)
-    snakemake(folder, "--quiet", configfiles=[*SMALL, f"{folder}/own.yaml"])
+    threads = yaml.safe_load((REPOSITORY / "workflow/profiles/demo/profile.yaml").read_text())["set-threads"]
+    single = [f"{rule}={n}" for rule, n in threads.items()]  # jobs of one thread side by side, as the demo's
+    configfiles = [*SMALL, f"{folder}/own.yaml"]
+    snakemake(folder, "--quiet", "--set-threads", *single, "--", configfiles=configfiles)
     return folder
 
 
