@@ -1,10 +1,16 @@
 """The chain from patches to tables, run once a kind of model through the command line."""
 
+import itertools
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from specdm import files
+from tests.stages.downstream_results import CLASSES, GROUPS, KIND, PAPER, draw_counts, scores_of
 
 STREAM = {"latent_channels": 2, "width": 16, "multipliers": [1, 2], "layers": 1, "norm_groups": 8}
 STREAM |= {"mid_attention": False}
@@ -199,3 +205,44 @@ def evaluated(tmp_path_factory, verb, settings, teachers, segmentation_chain, si
         )
         assert status == 0
     return folders
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Writes results of trainings: runs.add(regime, seed, counts, kind of data, any fact=...) -> its counts."""
+    paths, fresh = [], itertools.count()
+
+    def add(regime, seed=0, counts=None, classes=CLASSES, scores=None, groups=None, kind=None, **facts):
+        number = next(fresh)
+        counts = draw_counts(number, classes) if counts is None else counts
+        row = dict(dataset="fields", network="unet", regime=regime, method="specdm", seed=seed, subset_seed=0)
+        row |= dict(generator_seed=None, n_real=10, n_synthetic=50, n_labels=10, n_labels_usual=10, budget="iterations")
+        row |= dict(steps=100, steps_taken=100, learning_rate=1e-4, encoder="none", n_test=8) | facts
+        row |= dict(
+            kind=KIND | (kind or {}), groups=groups or GROUPS, scores=scores_of(counts, classes) | (scores or {})
+        )
+        paths.append(tmp_path / "runs" / str(number) / "metrics.json")
+        files.write_json(paths[-1], row)
+        np.save(paths[-1].with_name("confusion_groups.npy"), counts)
+        return counts
+
+    return SimpleNamespace(add=add, paths=paths)
+
+
+@pytest.fixture
+def tabulate(tmp_path, verb):
+    """Writes all tables of some metric files and reads them; or returns the error."""
+
+    def run(paths, **more):
+        root = tmp_path / "tables"
+        out = {n: root / f"{n}.csv" for n in ("table", "seeds", "groups", "ldm", "sizes")}
+        (tmp_path / "paper.csv").write_text(PAPER)
+        options = dict(out=out["table"], out_seeds=out["seeds"], out_groups=out["groups"], paper=tmp_path / "paper.csv")
+        options |= dict(out_ldm=out["ldm"], out_sizes=out["sizes"], single_stream=["ldm", "old"])
+        status = verb("tabulate-downstream", *paths, **options | more)
+        if status:
+            assert not root.exists()  # complete or absent
+            return status
+        return SimpleNamespace(root=root, **{name: pd.read_csv(path) for name, path in out.items()})
+
+    return run
