@@ -32,7 +32,10 @@ def sources_of(wildcards):
     seed = wildcards.get("seed", CONFIG.seeds[0])
     found = {}
     if regime.synthetic and regime.images == "drawn":
-        found["--samples"] = (f"{RESULTS}/samples/{generator_of(wildcards)}", PATCH_FILES)
+        found["--samples"] = (
+            f"{RESULTS}/samples/{generator_of(wildcards)}",
+            PATCH_FILES,
+        )
     elif regime.synthetic:
         folder = f"{RESULTS}/models/{generator_of(wildcards)}/autoencoder"
         found["--autoencoder"] = (folder, MODEL_FILES[:2])
@@ -41,7 +44,10 @@ def sources_of(wildcards):
         found["--teacher"] = (f"{RESULTS}/downstream/{place}", MODEL_FILES[:2])
     if wanted.encoder_weights == "imagenet":
         encoder = encoder_of(NETWORK_IN[wildcards.network])
-        found["--encoder-weights"] = (f"{RESULTS}/encoders/{encoder}", ("model.safetensors", "source.json"))
+        found["--encoder-weights"] = (
+            f"{RESULTS}/encoders/{encoder}",
+            ("model.safetensors", "source.json"),
+        )
     elif wanted.encoder_weights != "none":
         found["--encoder-weights"] = (wanted.encoder_weights, ())
     return found

@@ -7,9 +7,7 @@ rule sample:
         rules.train_autoencoder.output,
         rules.train_diffusion.output,
     output:
-        multiext(
-            f"{RESULTS}/samples/{GENERATOR}/", *PATCH_FILES, "asked.npy"
-        ),
+        multiext(f"{RESULTS}/samples/{GENERATOR}/", *PATCH_FILES, "asked.npy"),
     log:
         f"{RESULTS}/logs/sample/{GENERATOR_NAME}.log",
     benchmark:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from specdm.patches import open_patches
-from specdm.stages.report import _bands, _budget, _coverage_html
+from specdm.stages.report import _bands, _budget, _coverage_html, _difference
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +109,13 @@ def test_very_many_bands_are_counted_not_listed(change_patches):
     many = dataclasses.replace(many, wavelengths_nm=tuple(range(401, 557)))
     assert _bands(many) == "156 bands from 401 to 556 nm"
     assert _bands(dataclasses.replace(meta, bands=("a<b",) * 4)).startswith("bands a&lt;b")
+
+
+def test_differences_stand_with_their_interval_if_they_have_one():
+    row = {"s_minus_baseline": 0.0312, "s_low": -0.01, "s_high": 0.0701}
+    assert _difference(row, "s") == "+0.031 [-0.010, +0.070]"
+    assert _difference(row | {"s_low": math.nan, "s_high": math.nan}, "s") == "+0.031"
+    assert _difference(dict.fromkeys(row, math.nan), "s") == ""
 
 
 def test_the_page_says_what_is_equal_for_all_regimes():
