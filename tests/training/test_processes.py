@@ -187,7 +187,7 @@ def test_gradients_are_exchanged_with_the_last_part_of_a_step_only(together):
 
 
 def test_a_broken_loss_in_one_process_ends_both_and_is_named_there(together):
-    assert together.first["broken"]["error"] == "UserError"
+    assert together.first["broken"]["error"] == together.second["broken"]["error"] == "TrainingLost"
     text = together.second["broken"]["text"]
     assert "total is not finite at step 3" in text
     assert "patch8, patch9" in text
