@@ -19,6 +19,8 @@ def generator_of(wildcards):
     place = f"{wildcards.dataset}/{regime.method}{wildcards.get('generator', '')}"
     if method_of(wildcards.dataset, regime.method).generator_data == "full":
         return place
+    if regime.labels == "all":  # there is only one choice of all labels
+        return f"{place}.labelsall"
     usual = regime.labels in (None, dataset.n_real)
     labels = "" if usual else f".labels{regime.labels}"
     return f"{place}{labels}{wildcards.get('subset', '')}"

@@ -3,11 +3,11 @@
 
 def runs_of(dataset, network, regime):
     """The parts of paths of a regime's trainings: with every generator, choice of labels and seed."""
-    synthetic = CONFIG.datasets[dataset].all_regimes[regime].synthetic
+    wanted = CONFIG.datasets[dataset].all_regimes[regime]
     return [
         f"{dataset}/{folder_of(network)}/{regime}{suffix('generator', g)}{suffix('subset', s)}/seed{seed}"
-        for g in range(CONFIG.generators if synthetic else 1)
-        for s in range(CONFIG.subsets)
+        for g in range(CONFIG.generators if wanted.synthetic else 1)
+        for s in range(CONFIG.subsets if wanted.labels != "all" else 1)
         for seed in CONFIG.seeds
     ]
 

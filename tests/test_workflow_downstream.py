@@ -87,6 +87,17 @@ def test_the_label_curve_trains_generators_on_no_more_labels_than_the_networks(p
     assert len(seen) == 4
 
 
+def test_all_labels_are_chosen_once_however_many_subsets_there_are(planned):
+    changed = {"datasets": {"segmunich": None}, "seeds": [0], "subsets": 2}
+    _, commands = planned("results/tables/label_curve.csv", changed)
+    runs = [option(c, "--out").split("changeformer-v3/")[1] for c in commands["train-downstream"]]
+    assert len(runs) == 2 * (3 * 2 + 1)  # regimes x (25, 50 and 100 labels twice, and all)
+    assert [r for r in runs if "labels-all" in r and "subset1" in r] == []
+    generators = [option(c, "--out").split("/")[3] for c in commands["train-autoencoder"]]
+    assert [g for g in generators if "labelsall" in g] == ["specdm-subset.labelsall"]
+    assert len(generators) == 3 * 2 + 1
+
+
 def test_controls_get_what_they_need(planned):
     changed = {"datasets": {"segmunich": None}, "seeds": [0]}
     jobs, commands = planned("results/tables/controls.csv", changed)
