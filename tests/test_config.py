@@ -8,7 +8,6 @@ import yaml
 
 from specdm import config
 from specdm.errors import UserError
-from specdm.networks import NETWORKS
 from specdm.settings import AutoencoderSettings, DownstreamSettings, Section
 
 FOLDER = Path(__file__).parents[1] / "config"
@@ -389,21 +388,9 @@ def test_a_network_gets_its_own_options_only(raw):
     assert settings.downstream_of("segformer-b0").options == {}
 
 
-def test_samples_suffice_for_the_hungriest_regime_and_for_measuring(raw):
-    dataset = config.validate(raw).datasets["segmunich"]
-    assert dataset.n_samples("specdm", 100) == 10_000
-    assert dataset.n_samples("specdm-paper", 123) == 123
-    assert dataset.n_samples("specdm", 20_000) == 20_000
-
-
 def test_a_section_alone_is_validated_like_the_whole():
     assert config.parse_section(AutoencoderSettings, {"batch": 3}).batch == 3
     with pytest.raises(UserError, match=r"image\.widht: there is no such key, did you mean 'width'\?"):
         config.parse_section(AutoencoderSettings, {"image": {"widht": 3}})
     with pytest.raises(UserError, match="'val_every'"):
         config.parse_section(DownstreamSettings, {"val_evry": 3})
-
-
-def test_every_network_of_the_configuration_can_be_built():
-    paper = config.load([PAPER])
-    assert {n for d in paper.datasets.values() for n in d.networks} <= set(NETWORKS)

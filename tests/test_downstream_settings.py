@@ -1,13 +1,16 @@
 """What the configuration says of downstream trainings: which there are, and what is refused before any job."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from specdm import config
 from specdm.errors import UserError
+from specdm.networks import NETWORKS
 
+PAPER = Path(__file__).parents[1] / "config" / "config.yaml"
 BASE = """
 methods: {a: {}, b: {generator_data: subset}}
 datasets:
@@ -62,6 +65,7 @@ def test_the_label_curve_names_regimes_by_their_labels_and_keeps_the_usual_ones(
 def test_samples_are_drawn_for_the_hungriest_regime_of_a_method():
     dataset = _dataset("{controls: {regimes: {many: {real: 0, synthetic: 9, method: a}}}}")
     assert dataset.n_samples("a", 1) == 90 and dataset.n_samples("b", 1) == 50 and dataset.n_samples("b", 60) == 60
+    assert dataset.n_samples("in-no-regime", 7) == 7
     again = _dataset("{controls: {regimes: {r: {real: 1, synthetic: 1, method: a, images: reconstructed}}}}")
     assert again.n_samples("a", 1) == 10
 
@@ -144,3 +148,8 @@ def test_encoders_of_timm_take_no_weights_yet():
 def test_controls_and_regimes_set_to_null_are_left_out():
     dataset = _dataset("{regimes: {small: null}, controls: {regimes: {x: null}}}")
     assert set(dataset.regimes) == {"real", "mixed"} and dataset.controls.regimes == {}
+
+
+def test_every_network_of_the_configuration_can_be_built():
+    paper = config.load([PAPER])
+    assert {n for d in paper.datasets.values() for n in d.networks} <= set(NETWORKS)

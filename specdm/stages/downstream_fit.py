@@ -179,11 +179,8 @@ def fit(
     if settings.learning_rate is not None:
         recipe = dataclasses.replace(recipe, lr=settings.learning_rate)
     class_weights = training_set.everything.root_class_weights() if settings.class_weights == "sqrt" else None
-    key, steps, held_out = (
-        (run.seed, "train-downstream"),
-        budget(settings, training_set, run.n_real),
-        experiment.held_out,
-    )
+    key, held_out = (run.seed, "train-downstream"), experiment.held_out
+    steps = budget(settings, training_set, run.n_real)
     strong = settings.strong if run.regime.augmentation == "strong" else None
 
     def data_at(part: training.Part) -> Batch:

@@ -10,10 +10,9 @@ import torch
 from specdm.metrics.segmentation import ConfusionMatrix
 from specdm.metrics.shapes import BoundaryScore, ObjectRecall
 from specdm.patches import Normaliser, PatchSet
+from specdm.stages.augmentation import CHANGED
 from specdm.stages.batches import Mixture
 from specdm.stages.downstream_fit import predictions
-
-CHANGE = 1  # id of the class that change detection looks for
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def score(network, patches: PatchSet, normaliser: Normaliser, device: torch.devi
     groups = patches.index["group"].to_numpy()[test]
     counts = {str(group): ConfusionMatrix(len(names)) for group in sorted(set(groups))}
     # A change map has few and thin boundaries; there the size of found objects says more.
-    shapes = ObjectRecall(CHANGE) if dates == 2 else BoundaryScore(len(names))
+    shapes = ObjectRecall(CHANGED) if dates == 2 else BoundaryScore(len(names))
     shown = np.zeros((len(shown_at), *patches.masks.shape[1:]), np.uint8)
     for rows, predicted, batch in predictions(network, Mixture([(patches, test)]), normaliser, device):
         masks = batch.masks.numpy()

@@ -14,9 +14,9 @@ from specdm.downstream_figures import STYLES, Column, Curve
 from specdm.errors import UserError
 from specdm.metrics.segmentation import slug
 from specdm.patches import PatchSet, open_patches
+from specdm.stages.augmentation import CHANGED
 
 STAGE_VERSION = 1
-CHANGE = 1  # id of the class that change detection looks for
 REAL, SYNTHETIC, MIXTURE = "real alone", "synthetic alone", "real and synthetic"
 
 
@@ -139,7 +139,7 @@ def _positions(trainings: Sequence[Training], patches: PatchSet) -> np.ndarray:
 def _second_score(patches: PatchSet) -> dict[str, str]:
     if patches.images.shape[1] == 1:
         return {"miou_macro": "IoU, mean over all classes"}
-    name = patches.meta.labels.names[CHANGE]
+    name = patches.meta.labels.names[CHANGED]
     return {f"f1_{slug(name)}": f"F1 of the class {name}"}
 
 
