@@ -20,7 +20,7 @@ help:
 demo: $(READY)
 	@echo "demo: running the chain on simulated images into $(DEMO)/ (again: continues, or does nothing when complete)"
 	@snakemake --profile workflow/profiles/demo
-	@python -m specdm summarise $(DEMO)/tables/downstream.csv --synthesis $(DEMO)/tables/synthesis.csv
+	@python -m specdm summarise $(DEMO)/tables/downstream.csv --synthesis $(DEMO)/tables/synthesis.csv --alignment $(DEMO)/tables/alignment.csv
 	@echo "tables    $(DEMO)/tables/"
 	@echo "pictures  $(DEMO)/figures/"
 	@echo "report    $(DEMO)/report.html"

@@ -28,6 +28,8 @@ include: "rules/data.smk"
 include: "rules/autoencoder.smk"
 include: "rules/diffusion.smk"
 include: "rules/synthesis.smk"
+include: "rules/measuring.smk"
+include: "rules/steps.smk"
 include: "rules/downstream.smk"
 include: "rules/report.smk"
 
@@ -35,9 +37,11 @@ include: "rules/report.smk"
 localrules:
     all,
     fetch_encoder,
+    fetch_inception,
     downstream_table,
     comparison_table,
     synthesis_table,
+    steps_table,
     report,
 
 

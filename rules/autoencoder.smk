@@ -1,17 +1,6 @@
 """First stage: the autoencoder and the latents it gives."""
 
 
-def subset_options(wildcards):
-    """Options that show a generator only the labelled patches of the downstream networks, if it is to see no others."""
-    n_real = labels_of(wildcards)
-    if (
-        method_of(wildcards.dataset, wildcards.method).generator_data == "full"
-        or n_real == "all"
-    ):
-        return ""
-    return f"--n-real {n_real} --subset-seed {subset_seed(wildcards)} "
-
-
 def initial_folder(wildcards, part):
     """The trained model that a generator's training starts from, if any."""
     start = CONFIG.datasets[wildcards.dataset].init_from

@@ -26,6 +26,9 @@ MODEL_FILES = ("weights.safetensors", "config.json", "history.csv")
 # generators that see no more than the downstream networks depend on labels and their choice.
 GENERATOR = "{dataset}/{method}{generator}{labels}{subset}"
 GENERATOR_NAME = GENERATOR.replace("/", "-")
+# A judge's place: trained without one part of all labelled patches, or of those that a generator is shown.
+JUDGE = "judges/{dataset}/{shown}{labels}{subset}/fold{fold}"
+JUDGE_NAME = "{dataset}-{shown}{labels}{subset}-fold{fold}"
 # One process on one GPU; on more of them, by --set-resources train_diffusion:gpu=4, one process each.
 EXEC = (
     "launch='python -m specdm'; [ {resources.gpu} -le 1 ] || launch='python -m torch.distributed.run --standalone"
@@ -50,6 +53,8 @@ wildcard_constraints:
     seed=r"\d+",
     generator=r"(\.generator[1-9]\d*)?",
     subset=r"(\.subset[1-9]\d*)?",
+    shown="full|subset",
+    fold=r"\d+",
     labels=r"(\.labels([1-9]\d*|all))?",
 
 
@@ -83,6 +88,43 @@ def labels_of(wildcards):
     if wildcards.labels == ".labelsall":
         return "all"
     return number(wildcards.labels) or CONFIG.datasets[wildcards.dataset].n_real
+
+
+def shown_options(wildcards):
+    """Options that show a stage only the labelled patches of the downstream networks."""
+    n_real = labels_of(wildcards)
+    if n_real == "all":
+        return ""
+    return f"--n-real {n_real} --subset-seed {subset_seed(wildcards)} "
+
+
+def subset_options(wildcards):
+    """The same, where a generator is to see no others."""
+    full = method_of(wildcards.dataset, wildcards.method).generator_data == "full"
+    return "" if full else shown_options(wildcards)
+
+
+def full_judges(wildcards):
+    """Folders of the judges that know all of the real training split but one part each."""
+    return [
+        f"{RESULTS}/judges/{wildcards.dataset}/full/fold{k}"
+        for k in range(CONFIG.evaluation.folds)
+    ]
+
+
+def judges_of(wildcards):
+    """Folders of the judges that know no more labels than a generator does."""
+    if not subset_options(wildcards):
+        return full_judges(wildcards)
+    shown = f"subset{wildcards.labels}{wildcards.subset}"
+    return [
+        f"{RESULTS}/judges/{wildcards.dataset}/{shown}/fold{k}"
+        for k in range(CONFIG.evaluation.folds)
+    ]
+
+
+def model_files(folders):
+    return [f"{folder}/{name}" for folder in folders for name in MODEL_FILES[:2]]
 
 
 def settings(pick):

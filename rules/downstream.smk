@@ -38,6 +38,11 @@ def sources_of(wildcards):
             f"{RESULTS}/samples/{generator_of(wildcards)}",
             PATCH_FILES,
         )
+        if regime.keep == "best":
+            found["--filter"] = (
+                f"{RESULTS}/filters/{generator_of(wildcards)}",
+                ("scores.csv", "masks.npy", "filter.json"),
+            )
     elif regime.synthetic:
         folder = f"{RESULTS}/models/{generator_of(wildcards)}/autoencoder"
         found["--autoencoder"] = (folder, MODEL_FILES[:2])

@@ -1,5 +1,7 @@
 """Tables and the report, collected from metric files."""
 
+import json
+
 
 def runs_of(dataset, network, regime):
     """The parts of paths of a regime's trainings: with every generator, choice of labels and seed."""
@@ -43,6 +45,10 @@ def single_stream():
         m for m, s in CONFIG.methods.items() if s.autoencoder.streams == "single"
     )
     return " ".join(f"--single-stream {m}" for m in methods)
+
+
+def repeated(option, paths):
+    return " ".join(f"{option} {path}" for path in paths)
 
 
 rule downstream_table:
@@ -100,24 +106,32 @@ rule comparison_table:
 
 
 rule synthesis_table:
-    """Collect the metrics of the synthetic sets and the ablation of the spectral angle: one row a data set and method."""
+    """Collect what was measured of the synthetic sets: distances and spectra, the ablation of the angle, alignment."""
     input:
         metrics=per_method(f"{RESULTS}/metrics/{GENERATOR}/synthesis.json"),
-        paper=f"{workflow.basedir}/config/paper_reconstruction.csv",
+        alignment=per_method(f"{RESULTS}/metrics/{GENERATOR}/alignment.json"),
+        copies=per_method(f"{RESULTS}/metrics/{GENERATOR}/copies.json"),
+        paper=f"{workflow.basedir}/config/paper_synthesis.csv",
+        reconstruction=f"{workflow.basedir}/config/paper_reconstruction.csv",
     output:
         table=f"{RESULTS}/tables/synthesis.csv",
         ablation=f"{RESULTS}/tables/sad_ablation.csv",
+        alignment=f"{RESULTS}/tables/alignment.csv",
+        copies=f"{RESULTS}/tables/copies.csv",
     log:
         f"{RESULTS}/logs/synthesis_table.log",
     conda:
         "../envs/specdm.yaml"
     params:
+        alignment=lambda wc, input: repeated("--alignment", input.alignment),
+        copies=lambda wc, input: repeated("--copies", input.copies),
         version=stage_version("tabulate"),
     message:
         "Collecting the synthesis table"
     shell:
         "python -m specdm tabulate {input.metrics} --out {output.table} --out-reconstruction {output.ablation}"
-        " --paper-reconstruction {input.paper:q} > {log} 2>&1"
+        " --paper {input.paper:q} --paper-reconstruction {input.reconstruction:q} {params.alignment} --out-alignment {output.alignment}"
+        " {params.copies} --out-copies {output.copies} > {log} 2>&1"
 
 
 def drawn_files(name):
@@ -160,26 +174,50 @@ rule draw_downstream:
         "python -m specdm draw-downstream {input.metrics} --patches {params.patches} --out {params.out} > {log} 2>&1"
 
 
-def simulation_note():
-    """The report's --note when images are simulated, else nothing."""
+def page_note():
+    """The report's --note: sentences for its top, else nothing."""
     simulated = [
         name
         for name, dataset in CONFIG.datasets.items()
         if dataset.origin == "simulate"
     ]
-    if not simulated:
-        return ""
-    return f"--note 'The images of {' and '.join(simulated)} are simulated.'"
+    sentences = []
+    if simulated:
+        sentences.append(f"The images of {' and '.join(simulated)} are simulated.")
+    if shown_configuration() != CONFIG.model_dump_json():
+        sentences.append("Of many scenes the configuration shows the first only.")
+    return f"--note {shlex.quote(' '.join(sentences))}" if sentences else ""
+
+
+@functools.cache
+def shown_configuration():
+    """The whole configuration as JSON for the report; where it does not fit into a command, of many scenes the first."""
+    whole = CONFIG.model_dump_json()
+    if len(whole) <= LONGEST_ARGUMENT // 2:
+        return whole
+    short = CONFIG.model_dump(mode="json")
+    for dataset in short["datasets"].values():
+        if "scenes" in dataset["prepare"]:
+            dataset["prepare"]["scenes"] = dataset["prepare"]["scenes"][:1]
+    return json.dumps(short)
 
 
 rule report:
-    """Write the page with tables and pictures."""
+    """Write the page with verdicts, tables and pictures."""
     input:
         downstream=rules.downstream_table.output.table,
         synthesis=rules.synthesis_table.output.table,
-        pictures=per_method(f"{RESULTS}/figures/{GENERATOR}/samples.png"),
-        spectra=per_method(f"{RESULTS}/figures/{GENERATOR}/spectra.png"),
+        alignment=rules.synthesis_table.output.alignment,
+        copies=rules.synthesis_table.output.copies,
+        ablation=rules.synthesis_table.output.ablation,
+        pictures=lambda wc: [
+            f"{RESULTS}/figures/{name}/{method}/{picture}"
+            for name, dataset in CONFIG.datasets.items()
+            for method in dataset.methods
+            for picture in (*SET_PICTURES, "alignment.png", "copies.png")
+        ],
         networks=expand(rules.draw_downstream.output, dataset=list(CONFIG.datasets)),
+        assumptions=f"{workflow.basedir}/docs/paper.md",
     output:
         f"{RESULTS}/report.html",
     log:
@@ -187,20 +225,25 @@ rule report:
     conda:
         "../envs/specdm.yaml"
     params:
-        pictures=lambda wc, input: " ".join(
-            f"--picture {path}" for path in input.pictures
+        pictures=lambda wc, input: repeated(
+            "--pictures",
+            dict.fromkeys(str(Path(path).parent) for path in input.pictures),
         ),
-        networks=" ".join(
-            f"--downstream-pictures {RESULTS}/figures/{name}/downstream"
-            for name in CONFIG.datasets
+        networks=repeated(
+            "--downstream-pictures",
+            [f"{RESULTS}/figures/{name}/downstream" for name in CONFIG.datasets],
         ),
-        patches=" ".join(
-            f"--patches {RESULTS}/patches/{name}" for name in CONFIG.datasets
+        patches=repeated(
+            "--patches", [f"{RESULTS}/patches/{name}" for name in CONFIG.datasets]
         ),
-        note=simulation_note(),
+        note=page_note(),
+        configuration=lambda wc: shown_configuration(),
+        run=RESULTS,
         version=stage_version("report"),
     message:
         "Writing the report"
     shell:
         "python -m specdm report --downstream {input.downstream} --synthesis {input.synthesis} --out {output}"
-        " {params.pictures} {params.networks} {params.patches} {params.note} > {log} 2>&1"
+        " --alignment {input.alignment} --copies {input.copies} --ablation {input.ablation} --assumptions {input.assumptions:q}"
+        " {params.pictures} {params.networks} {params.patches} {params.note} --run {params.run}"
+        " --configuration {params.configuration:q} > {log} 2>&1"

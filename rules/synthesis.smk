@@ -1,4 +1,4 @@
-"""Synthetic patch sets and how good they are."""
+"""Synthetic patch sets, and which of their patches are worth keeping."""
 
 
 rule sample:
@@ -39,53 +39,20 @@ rule sample:
         " > {log} 2>&1"
 
 
-rule train_teacher:
-    """Train the judge of the samples on the whole real training split."""
-    input:
-        rules.prepare.output,
-    output:
-        multiext(f"{RESULTS}/teachers/{{dataset}}/", *MODEL_FILES),
-    log:
-        f"{RESULTS}/logs/train_teacher/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/train_teacher/{{dataset}}.jsonl"
-    conda:
-        "../envs/specdm.yaml"
-    threads: 8
-    resources:
-        gpu=1,
-        runtime=480,
-        mem_mb=16000,
-    params:
-        patches=rules.prepare.params.out,
-        out=f"{RESULTS}/teachers/{{dataset}}",
-        state=f"{RESULTS}/state/train_teacher/{{dataset}}",
-        settings=settings(lambda wc: CONFIG.datasets[wc.dataset].teacher),
-        seed=CONFIG.seed,
-        version=stage_version("train_teacher"),
-    message:
-        "Training the judge on {wildcards.dataset}"
-    shell:
-        "exec python -m specdm train-teacher --patches {params.patches} --out {params.out} --state {params.state}"
-        " --settings {params.settings:q} --seed {params.seed}"
-        " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"
-
-
-rule evaluate:
-    """Measure synthetic patches against real ones and draw both side by side."""
+rule filter_samples:
+    """Score every synthetic pair by how well its mask fits its image, for regimes that keep the best."""
     input:
         rules.prepare.output,
         rules.sample.output,
-        rules.train_autoencoder.output,
-        rules.train_teacher.output,
+        lambda wc: model_files(judges_of(wc)),
     output:
-        metrics=f"{RESULTS}/metrics/{GENERATOR}/synthesis.json",
-        picture=f"{RESULTS}/figures/{GENERATOR}/samples.png",
-        spectra=f"{RESULTS}/figures/{GENERATOR}/spectra.png",
+        multiext(
+            f"{RESULTS}/filters/{GENERATOR}/", "scores.csv", "masks.npy", "filter.json"
+        ),
     log:
-        f"{RESULTS}/logs/evaluate/{GENERATOR_NAME}.log",
+        f"{RESULTS}/logs/filter_samples/{GENERATOR_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate/{GENERATOR_NAME}.jsonl"
+        f"{RESULTS}/benchmarks/filter_samples/{GENERATOR_NAME}.jsonl"
     conda:
         "../envs/specdm.yaml"
     threads: 8
@@ -96,15 +63,14 @@ rule evaluate:
     params:
         patches=rules.prepare.params.out,
         samples=rules.sample.params.out,
-        autoencoder=rules.train_autoencoder.params.out,
-        teacher=rules.train_teacher.params.out,
-        settings=settings(lambda wc: CONFIG.evaluation),
+        judges=lambda wc: judges_of(wc),
+        out=f"{RESULTS}/filters/{GENERATOR}",
+        more=subset_options,
+        settings=settings(lambda wc: CONFIG.filtering),
         seed=CONFIG.seed,
-        version=stage_version("evaluate"),
+        version=stage_version("filter_samples"),
     message:
-        "Measuring {wildcards.method} on {wildcards.dataset}"
+        "Scoring the pairs of {wildcards.method} for {wildcards.dataset}"
     shell:
-        "exec python -m specdm evaluate --patches {params.patches} --samples {params.samples}"
-        " --autoencoder {params.autoencoder} --teacher {params.teacher} --out {output.metrics}"
-        " --picture {output.picture} --spectra-picture {output.spectra} --dataset {wildcards.dataset} --method {wildcards.method}"
-        " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"
+        "exec python -m specdm filter-samples --patches {params.patches} --samples {params.samples} {params.judges}"
+        " --out {params.out} --settings {params.settings:q} --seed {params.seed} {params.more} > {log} 2>&1"

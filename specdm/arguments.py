@@ -19,6 +19,8 @@ Seed = Annotated[int, typer.Option(help="seed of all randomness")]
 MaxMinutes = Annotated[float, typer.Option(help="pause after this time with exit status 75; 0 = never")]
 InitFrom = Annotated[Path | None, typer.Option(help="folder of a trained model whose fitting weights are the start")]
 Pictures = Annotated[Path | None, typer.Option(help="folder for a picture at every validation")]
+NReal = Annotated[int, typer.Option(help="see only so many labelled patches; 0 = all of the split")]
+SubsetSeed = Annotated[int, typer.Option(help="seed of their choice, as for train-downstream")]
 ResumeOnly = Annotated[bool, typer.Option("--resume-only", help="refuse a state of other settings")]
 
 
@@ -58,11 +60,11 @@ def read_fractions(want: list[str]) -> dict[str, float]:
     return fractions
 
 
-def read_shard(text: str | None) -> tuple[int, int] | None:
-    """Read --shard k/m."""
+def read_share(option: str, text: str | None) -> tuple[int, int] | None:
+    """Read an option k/m, the k-th of m shares from 1."""
     if text is None:
         return None
     k, _, m = text.partition("/")
     if not (k.isdecimal() and m.isdecimal() and 1 <= int(k) <= int(m)):
-        raise UserError(f"--shard: {text!r} is no share: write for example --shard 1/4 for the first of four.")
+        raise UserError(f"{option}: {text!r} is no share: write for example {option} 1/4 for the first of four.")
     return int(k), int(m)

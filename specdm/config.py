@@ -24,9 +24,11 @@ from specdm.networks import NETWORKS, SMP, SMP_ARCHITECTURES, SMP_FUSIONS, encod
 from specdm.settings import (
     DATASETS,
     AnyDataset,
+    CopySettings,
     Dataset,
     DownstreamSettings,
     EvaluationSettings,
+    FilterSettings,
     MethodSettings,
     Name,
     Networks,
@@ -47,7 +49,9 @@ class Config(Section):
     methods: dict[Name, MethodSettings] = Field(min_length=1, description="generators; `base` names one to start from")
     datasets: dict[Name, AnyDataset] = Field(min_length=1, description="data sets")
     downstream: DownstreamSettings = Field(DownstreamSettings(), description="downstream training")
+    filtering: FilterSettings = Field(FilterSettings(), description="choosing among the samples")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="measuring the samples")
+    copies: CopySettings = Field(CopySettings(), description="looking for training patches among the samples")
 
     def method(self, dataset: str, method: str) -> MethodSettings:
         """Settings of a method on a data set, its overrides applied."""

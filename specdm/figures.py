@@ -14,7 +14,7 @@ from specdm.patches import PatchMeta, PatchSet
 
 GAP, SCALE = 4, 3
 GREY = (128, 128, 128)  # of pixels without a label
-FEW = 15  # bands that have their names along an axis
+OUTLINE = (255, 220, 0)  # of labelled areas over an image
 _RANGES = {"blue": (430, 550), "green": (500, 620), "red": (600, 730), "infrared": (770, 910)}  # nm
 _TITLES = {"rgb": "true colour", "false": "false colour"}
 
@@ -128,8 +128,9 @@ def pairs(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndar
 def blocks(shown: Sequence[Block], meta: PatchMeta, path: Path) -> None:
     """Draw blocks of patches side by side, a legend of the classes below: per row true colour, false colour and mask.
 
-    With two dates both composites show both dates. The stretch is measured on the first block and used for all.
-    Pixels without data are black, pixels without a label grey.
+    With two dates both composites show both dates, and the first one outlines the mask's areas over the second date.
+    The stretch is measured on the first block and used for all. Pixels without data are black, pixels without a label
+    grey.
     """
     from PIL import Image, ImageDraw
 
@@ -145,6 +146,8 @@ def blocks(shown: Sequence[Block], meta: PatchMeta, path: Path) -> None:
                 for c, stretch in zip(kinds, limits, strict=True)
                 for date, ok in zip(image, seen, strict=True)
             ]
+            if len(image) == 2:
+                tiles[1][outline(mask)] = OUTLINE
             rows.append(_join([*tiles, colours[mask]], axis=1))
         columns.append(_join(rows, axis=0))
     sheet = np.pad(
@@ -155,12 +158,23 @@ def blocks(shown: Sequence[Block], meta: PatchMeta, path: Path) -> None:
     legend = _legend(meta.labels, sheet.shape[1], GAP * scale)
     picture = Image.fromarray(np.concatenate([sheet, legend]))
     draw, left = ImageDraw.Draw(picture), GAP
-    heading = " | ".join([c.title for c in kinds] + ["mask"])
+    titles = [c.title for c in kinds]
+    if shown[0].refl.shape[1] == 2:
+        titles[0] += ", mask outlined on date 2"
+    heading = " | ".join([*titles, "mask"])
     for block, column in zip(shown, columns, strict=True):
         draw.text((left * scale, 2), f"{block.title}\n{heading}", fill=(0, 0, 0))
         left += column.shape[1] + 4 * GAP
     with files.new_file(path) as temporary:
         picture.save(temporary, format="PNG")
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """Pixels (H,W) just outside areas: those that touch, on a side, a pixel of a higher id. No label, no outline."""
+    ids = np.pad(np.where(mask == IGNORE, -1, mask.astype(int)), 1, constant_values=-1)
+    around = np.max([ids[:-2, 1:-1], ids[2:, 1:-1], ids[1:-1, :-2], ids[1:-1, 2:]], axis=0)
+    own = ids[1:-1, 1:-1]
+    return (own >= 0) & (around > own)
 
 
 def _legend(labels: LabelSet, width: int, left: int) -> np.ndarray:
@@ -180,62 +194,6 @@ def _legend(labels: LabelSet, width: int, left: int) -> np.ndarray:
         draw.rectangle((x, y + 1, x + 16, y + 12), fill=c.colour, outline=(120, 120, 120))
         draw.text((x + 22, y), c.name, fill="black")
     return np.asarray(picture)
-
-
-def class_spectra(real: np.ndarray, synthetic: np.ndarray, meta: PatchMeta, path: Path) -> None:
-    """Draw class-mean spectra, real (solid) beside synthetic (dashed), each class in its colour.
-
-    The axis is the wavelength where it is known, else the place of the band.
-
-    Args:
-        real, synthetic: mean reflectance (K,C); NaN for classes without pixels, which are left out.
-        meta: names, colours, bands and their wavelengths.
-        path: the PNG to write.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots()
-    nm = np.array(wavelengths(meta), float)
-    places = nm if len(nm) else np.arange(len(meta.bands), dtype=float)
-    order = np.argsort(places, kind="stable")
-    marker = "." if len(places) <= FEW else None
-    for c, mean, drawn in zip(meta.labels.classes, real, synthetic, strict=True):
-        if np.isfinite(mean).all() and np.isfinite(drawn).all():
-            colour = tuple(0.85 * value / 255 for value in c.colour)  # white classes stay visible on white paper
-            for values, style, label in ((mean, "-", c.name), (drawn, "--", None)):
-                x, y = _broken(places[order], values[order])
-                axes.plot(x, y, color=colour, linestyle=style, marker=marker, label=label)
-    _name_bands(axes, meta.bands, places, known=len(nm) > 0)
-    quantity = "value" if meta.level == "unitless" else "reflectance"
-    axes.set(ylabel=f"mean {quantity}", title=f"{meta.name}: real (solid) and synthetic (dashed)")
-    if axes.lines:
-        figure.legend(loc="outside right center", fontsize="small")
-    with files.new_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-
-
-def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A line that stops at gaps of a fine spectrum, where bands were removed: nothing was measured in between."""
-    gaps = np.diff(x)
-    if len(x) <= FEW:
-        return x, y
-    after = np.flatnonzero(gaps > 5 * np.median(gaps)) + 1
-    return np.insert(x, after, np.nan), np.insert(y, after, np.nan)
-
-
-def _name_bands(axes, names: tuple[str, ...], places: np.ndarray, known: bool) -> None:
-    """Label the axis of bands: in nm with a few names on top where they fit, or by at most FEW names."""
-    if not known:
-        some = np.unique(np.linspace(0, len(names) - 1, min(len(names), FEW)).round().astype(int))
-        axes.set_xticks(places[some], [names[i] for i in some], rotation=90 if max(map(len, names)) > 4 else 0)
-        axes.set_xlabel("band (wavelength unknown)")
-        return
-    axes.set_xlabel("wavelength (nm)")
-    closest = np.diff(np.sort(places)).min(initial=np.inf) / max(np.ptp(places), 1)
-    if len(names) <= FEW and closest > 0.015:  # upright names need that share of the axis
-        top = axes.secondary_xaxis("top")
-        top.set_xticks(places, names, rotation=90, fontsize="x-small")
 
 
 def _join(tiles: list[np.ndarray], axis: int, gap: int = GAP) -> np.ndarray:

@@ -40,7 +40,9 @@ _TABLES: tuple[tuple[str, type[settings.Section], set[str]], ...] = (
     ("downstream", settings.DownstreamSettings, set()),
     ("downstream.search", settings.SearchSettings, set()),
     ("downstream.strong", settings.StrongAugmentation, set()),
+    ("filtering", settings.FilterSettings, set()),
     ("evaluation", settings.EvaluationSettings, set()),
+    ("copies", settings.CopySettings, set()),
 )
 _EXTRA = {
     "datasets.NAME": "`source` is one of segmunich, oscd and scene, and decides what `prepare` and `simulate` hold.",

@@ -1,6 +1,6 @@
 import pytest
 
-from specdm.arguments import chosen, read_fractions, read_section, read_shard
+from specdm.arguments import chosen, read_fractions, read_section, read_share
 from specdm.errors import UserError
 from specdm.settings import SamplingSettings
 
@@ -20,7 +20,7 @@ def test_a_malformed_wish_is_refused_in_one_sentence(text):
 
 @pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), ("2/4", (2, 4)), ("12/12", (12, 12)), (None, None)])
 def test_a_share_is_its_number_and_how_many_there_are(text, shard):
-    assert read_shard(text) == shard
+    assert read_share("--fold", text) == shard
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_a_share_is_its_number_and_how_many_there_are(text, shard):
 )
 def test_a_malformed_share_is_refused_in_one_sentence(text):
     with pytest.raises(UserError) as refusal:
-        read_shard(text)
-    expected = f"--shard: {text!r} is no share: write for example --shard 1/4 for the first of four."
+        read_share("--fold", text)
+    expected = f"--fold: {text!r} is no share: write for example --fold 1/4 for the first of four."
     assert str(refusal.value) == expected
 
 

@@ -206,7 +206,9 @@ def test_a_table_is_counted_in_rows(tmp_path, verb, capsys):
     paths = []
     for method in ("a", "b", "c"):
         paths.append(tmp_path / f"{method}.json")
-        paths[-1].write_text(json.dumps({"dataset": "d", "method": method, "seed": 0, "scores": {"fd_mask": 1.0}}))
+        facts = dict(patch_px=32, streams="two", sad_weight=0.1, n=9, n_real=8, n_val=7, features=[], not_computable={})
+        row = facts | {"dataset": "d", "method": method, "seed": 0, "scores": {"fd_mask": 1.0}}
+        paths[-1].write_text(json.dumps(row))
     assert verb("tabulate", *paths, out=tmp_path / "table.csv") == 0
     out = capsys.readouterr().out
     assert re.fullmatch(LAST_LINE.format("tabulate", f"3 rows in {re.escape(str(tmp_path))}/table.csv"), out)

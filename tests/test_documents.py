@@ -72,7 +72,9 @@ def test_configurations_in_the_documents_are_valid(name):
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "config").glob("*.yaml")))
 def test_every_configuration_is_valid_and_explained(name):
-    layers = dict.fromkeys(["config"] if name == "config" else ["config", "demo", name])
+    # The command at its top names the files that it lies on top of.
+    under = re.findall(r"config/([\w-]+)\.yaml", (ROOT / "config" / f"{name}.yaml").read_text().split("\n\n")[0])
+    layers = dict.fromkeys(["config"] if name == "config" else ["config", "demo", *under, name])
     config.load([ROOT / "config" / f"{layer}.yaml" for layer in layers])
     assert f"`{name}.yaml`" in (ROOT / "config" / "README.md").read_text()
 

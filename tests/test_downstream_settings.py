@@ -98,6 +98,13 @@ def test_a_search_tries_every_pair_of_factors():
         ("regimes: {x: {real: 1, synthetic: 0, order: pretrain}}", "order pretrain needs synthetic patches"),
         ("regimes: {x: {real: 0, synthetic: 1, method: a, order: pretrain}}", "pretrain ends on real patches"),
         ("regimes: {x: {real: 1, synthetic: 2, method: a, images: reconstructed}}", "set synthetic to 1"),
+        ("regimes: {x: {real: 1, synthetic: 1, method: a, pool: 2}}", "pool above 1 and keep best or random belong"),
+        ("regimes: {x: {real: 1, synthetic: 1, method: a, keep: best}}", "pool above 1 and keep best or random belong"),
+        ("regimes: {x: {real: 1, synthetic: 0, pool: 2, keep: best}}", "keep best chooses among drawn patches"),
+        (
+            "regimes: {x: {real: 1, synthetic: 1, method: a, pool: 2, keep: best, masks: shuffled}}",
+            "keep best judges a patch's own mask",
+        ),
         ("regimes: {x: {real: 1, synthetic: 0, labels: 0}}", "labels must be at least 1"),
         ("regimes: {x: {real: 1, synthetic: 0, labels: most}}", "labels: Input should be .*(got 'most')"),
         ("regimes: {x: {real: 1, synthetic: 0, networks: [unet]}}", r"regimes.x.networks: there is no 'unet'"),
@@ -153,3 +160,22 @@ def test_controls_and_regimes_set_to_null_are_left_out():
 def test_every_network_of_the_configuration_can_be_built():
     paper = config.load([PAPER])
     assert {n for d in paper.datasets.values() for n in d.networks} <= set(NETWORKS)
+
+
+def test_a_pool_asks_for_as_many_samples_more():
+    dataset = _dataset("{regimes: {kept: {real: 1, synthetic: 3, pool: 4, method: a, keep: best}}}")
+    assert (dataset.n_samples("a", 5), dataset.n_samples("b", 5), dataset.n_samples("a", 500)) == (120, 50, 500)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("features: [inception]", "evaluation: features inception need inception_weights: published, or a file"),
+        ("features: [resnet]", "evaluation: features 'resnet': use teacher, inception or path/to/file.py:function"),
+        ("folds: 1", r"evaluation.folds: .*greater than or equal to 2"),
+    ],
+)
+def test_features_that_cannot_be_had_are_refused_before_any_job(text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        _config(f"evaluation: {{{text}}}")
+    assert _config("evaluation: {features: [teacher, 'a/b.py:f', inception], inception_weights: published}")

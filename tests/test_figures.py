@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from specdm import figures
-from specdm.labels import OSCD, SEGMUNICH
+from specdm.labels import IGNORE, OSCD, SEGMUNICH
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter, open_patches
 
 
@@ -141,70 +141,6 @@ def test_brighter_samples_look_brighter(tmp_path, write_patches):
     assert sums["bright"][1] > 1.1 * sums["real"][1]
 
 
-def test_spectra_of_classes_without_pixels_are_left_out(tmp_path, segmentation_patches):
-    meta = open_patches(segmentation_patches).meta
-    real = np.full((len(meta.labels), len(meta.bands)), np.nan)
-    figures.class_spectra(real, real, meta, tmp_path / "none.png")
-    real[1] = np.linspace(0.1, 0.4, len(meta.bands))
-    figures.class_spectra(real, 1.1 * real, meta, tmp_path / "one.png")
-    none, one = (np.asarray(Image.open(tmp_path / name).convert("RGB")) for name in ("none.png", "one.png"))
-    colourful = [int((np.ptp(picture.astype(int), axis=-1) > 40).sum()) for picture in (none, one)]
-    assert colourful[0] == 0 < colourful[1]
-
-
-@pytest.fixture
-def drawn_axes(monkeypatch, tmp_path):
-    """Draws spectra for a set's description and returns the axes and their second axis on top, if any."""
-    from matplotlib.figure import Figure
-
-    def draw(meta):
-        figure = []
-        original = Figure.savefig
-        monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figure.append(self), original(self, *a, **k)))
-        mean = np.full((len(meta.labels), len(meta.bands)), np.nan)
-        mean[1] = np.arange(len(meta.bands))
-        figures.class_spectra(mean, mean, meta, tmp_path / "spectra.png")
-        axes = figure[0].axes[0]
-        return axes, axes.child_axes
-
-    return draw
-
-
-def test_spectra_stand_over_the_wavelength_in_its_order(drawn_axes):
-    axes, tops = drawn_axes(_meta(("B08", "B04", "B02", "B11")))
-    x, y = axes.lines[0].get_data()
-    assert x.tolist() == [492.4, 664.6, 832.8, 1613.7]
-    assert y.tolist() == [2, 1, 0, 3]
-    assert axes.get_xlabel() == "wavelength (nm)"
-    names = dict(zip(tops[0].get_xticks(), [t.get_text() for t in tops[0].get_xticklabels()], strict=True))
-    assert names == {832.8: "B08", 664.6: "B04", 492.4: "B02", 1613.7: "B11"}
-
-
-def test_names_that_would_overlap_are_left_out(drawn_axes):
-    near = _meta(("a", "b", "c"), (500, 505, 2400))
-    assert drawn_axes(near)[1] == []
-    many = _meta((f"b{i}" for i in range(156)), np.linspace(401, 2451, 156))
-    axes, tops = drawn_axes(many)
-    assert tops == [] and axes.get_xlabel() == "wavelength (nm)"
-
-
-def test_a_fine_spectrum_is_not_drawn_across_removed_bands(drawn_axes):
-    nm = [nm for nm in range(400, 2400, 20) if not 1340 < nm < 1460]
-    x, y = drawn_axes(_meta((f"b{i}" for i in range(len(nm))), nm))[0].lines[0].get_data()
-    assert np.isnan(x).sum() == np.isnan(y).sum() == 1
-    after = np.flatnonzero(np.isnan(x))[0]
-    assert (x[after - 1], x[after + 1]) == (1340, 1460)
-
-
-def test_bands_of_unknown_wavelength_stand_in_their_order_with_few_names(drawn_axes):
-    axes, _ = drawn_axes(_meta((f"b{i}" for i in range(156)), level="unitless"))
-    names = [t.get_text() for t in axes.get_xticklabels()]
-    assert len(names) <= 15 and names[0] == "b0" and names[-1] == "b155"
-    assert axes.get_ylabel() == "mean value"
-    axes, _ = drawn_axes(_meta(("VV", "VH")))
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["VV", "VH"]
-
-
 @pytest.mark.parametrize(
     ("name", "nm", "text"),
     [("B04", 664.6, "B04 665 nm"), ("665.46nm", 665.46, "665 nm"), ("red", None, "red"), ("b5nm", 5.0, "b5nm 5 nm")],
@@ -241,3 +177,34 @@ def test_all_blocks_share_the_stretch_of_the_first(tmp_path, segmentation_patche
     half = a.shape[1] // 2
     np.testing.assert_array_equal(a[:, : half - 10], b[:, : half - 10])
     assert a[:, half:].mean() > b[:, half:].mean() + 10
+
+
+def test_an_outline_surrounds_areas_and_knows_no_pixel_without_a_label():
+    mask = np.zeros((6, 7), np.uint8)
+    mask[1:3, 1:3] = 1
+    mask[0, 5] = IGNORE
+    expected = np.zeros((6, 7), bool)
+    expected[0, 1:3] = expected[3, 1:3] = expected[1:3, 0] = expected[1:3, 3] = True
+    np.testing.assert_array_equal(figures.outline(mask), expected)
+    mask[:, 0] = IGNORE
+    assert not figures.outline(mask)[:, 0].any()
+    mask[5, 6] = 1
+    assert figures.outline(mask)[4, 6] and figures.outline(mask)[5, 5] and not figures.outline(mask)[5, 6]
+
+
+def test_changes_are_outlined_on_the_second_date_of_the_first_composite_alone(tmp_path, change_patches):
+    patches = open_patches(change_patches)
+    refl = np.zeros((1, 2, 4, 32, 32), np.float32) + np.linspace(0.1, 0.3, 32, dtype=np.float32)
+    mask = np.zeros((1, 32, 32), np.uint8)
+    mask[0, 10:20, 5:9] = 1
+    figures.blocks([figures.Block("real", refl, mask)], patches.meta, tmp_path / "sheet.png")
+    yellow = (np.asarray(Image.open(tmp_path / "sheet.png")) == figures.OUTLINE).all(-1)
+    rows, columns = np.nonzero(yellow)
+    scale, step = figures.SCALE, (32 + figures.GAP) * figures.SCALE
+    left, top = figures.GAP * scale + step, (28 // scale + figures.GAP) * scale
+    assert yellow.sum() == figures.outline(mask[0]).sum() * scale**2
+    assert (columns.min(), columns.max()) == (left + 4 * scale, left + 10 * scale - 1)
+    assert (rows.min(), rows.max()) == (top + 9 * scale, top + 21 * scale - 1)
+    one = figures.Block("real", refl[:, :1], mask)
+    figures.blocks([one], patches.meta, tmp_path / "one.png")
+    assert not (np.asarray(Image.open(tmp_path / "one.png")) == figures.OUTLINE).all(-1).any()

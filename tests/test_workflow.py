@@ -17,12 +17,13 @@ from tests.workflow_runs import REPOSITORY, SMALL, jobs_of, snakemake
 
 def test_paper_experiments_plan_on_a_bare_clone(tmp_path):
     jobs = jobs_of(snakemake(tmp_path, "-n", "--", "results/tables/downstream.csv"))
-    assert sum(jobs.values()) < 250
+    assert sum(jobs.values()) < 300
     assert jobs["download"] == jobs["prepare"] == 2
-    # data sets x (seven regimes for three networks, three more for the first) x seeds
-    assert jobs["train_downstream"] == 2 * (7 * 3 + 3) * 3
-    assert jobs["search_downstream"] == 2 * (7 * 3 + 3)
+    # data sets x (seven regimes for three networks, five more for the first) x seeds
+    assert jobs["train_downstream"] == 2 * (7 * 3 + 5) * 3
+    assert jobs["search_downstream"] == 2 * (7 * 3 + 5)
     assert jobs["train_diffusion"] == 2 * 3  # specdm, specdm-subset, ldm
+    assert jobs["filter_samples"] == 2 and jobs["train_judge"] == 2 * 3
     assert jobs["fetch_encoder"] == 3  # of the networks that start from ImageNet
     assert not (tmp_path / "results").exists()
 
@@ -127,12 +128,13 @@ def test_small_run_leaves_tables_and_report(small_run):
         ("segmunich", "segformer-b0", "augmented-x5"),
         ("oscd", "changeformer-v3", "real"),
         ("oscd", "changeformer-v3", "augmented-x5"),
+        ("oscd", "changeformer-v3", "augmented-x5-filtered"),
         ("own", "segformer-b0", "real"),
         ("own", "segformer-b0", "augmented-x1"),
     }
     assert table["miou_macro_mean"].between(0, 1).all() and table["mf1_macro_mean"].between(0, 1).all()
     assert table["paper_miou"].isna().all()  # other numbers of patches: not the paper's experiment
-    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 6
+    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 7
     searched = pd.read_csv(results / "search/oscd/changeformer-v3/real/search.csv")
     chosen = json.loads((results / "downstream/oscd/changeformer-v3/real/seed0/metrics.json").read_text())
     assert len(searched) == 2
@@ -141,6 +143,12 @@ def test_small_run_leaves_tables_and_report(small_run):
         pictures = (results / f"figures/{dataset}/downstream").iterdir()
         assert {path.name for path in pictures} == {"amount.png", "confusion.png", "predictions.png"}
     assert list(pd.read_csv(results / "tables/synthesis.csv")["dataset"]) == ["segmunich", "oscd", "own"]
+    alignment = pd.read_csv(results / "tables/alignment.csv")
+    assert set(alignment["dataset"]) == {"segmunich", "oscd", "own"} and "change angle" in set(alignment["scorer"])
+    assert (alignment["scaled"].notna() | alignment["because"].notna()).all()
+    copies = pd.read_csv(results / "tables/copies.csv")
+    assert set(copies["dataset"]) == {"segmunich", "oscd", "own"}
+    assert (copies["share_closer"].notna() | copies["because"].notna()).all()
     assert "<img" in (results / "report.html").read_text()
     assert not list((results / "state").rglob("*.pt"))  # finished trainings leave no state
 
@@ -181,9 +189,12 @@ def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
     assert jobs == {
         "train_diffusion": 1,
         "sample": 1,
+        "filter_samples": 1,
         "evaluate": 1,
-        "search_downstream": 1,  # the augmented regime of oscd; its real regime and segmunich stay
-        "train_downstream": 1,
+        "check_alignment": 1,
+        "check_copies": 1,
+        "search_downstream": 2,  # the augmented regimes of oscd; its real regime and segmunich stay
+        "train_downstream": 2,
         "downstream_table": 1,
         "draw_downstream": 1,
         "synthesis_table": 1,

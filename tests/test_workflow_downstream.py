@@ -58,6 +58,28 @@ def test_a_generator_that_sees_all_labels_is_shared_by_the_subsets(planned):
     assert not any("--n-real" in c for c in commands["train-autoencoder"])
 
 
+def test_a_filter_knows_no_more_labels_than_the_generator(planned):
+    first = "results/downstream/oscd/fc-siam-diff/augmented-x5-filtered/seed0"
+    changed = {"datasets": {"oscd": {"regimes": {"few": {"real": 1, "synthetic": 1, "pool": 3, "keep": "best"}}}}}
+    changed["datasets"]["oscd"]["regimes"]["few"] |= {"method": "specdm-subset", "labels": 30}
+    _, commands = planned(f"{first}/metrics.json", changed)
+    assert option(the(commands["train-downstream"], first), "--filter") == "results/filters/oscd/specdm"
+    assert int(option(commands["sample"][0], "--n")) == 2000  # to measure; the pool of 2 x 5 x 100 is smaller
+    (scored,) = commands["filter-samples"]
+    assert re.findall(r"judges/\S+", scored) == [f"judges/oscd/full/fold{k}" for k in range(3)]
+    assert "--n-real" not in scored
+    assert sorted(option(c, "--fold") for c in commands["train-teacher"]) == ["1/3", "2/3", "3/3"]
+    run = "results/downstream/oscd/fc-siam-diff/few.subset1/seed0"
+    changed |= {"subsets": 2, "downstream": {"search": {"learning_rates": [1]}}}
+    _, commands = planned(f"{run}/metrics.json", changed)
+    generator, judges = "oscd/specdm-subset.labels30.subset1", "judges/oscd/subset.labels30.subset1"
+    (scored,) = commands["filter-samples"]
+    assert option(scored, "--samples") == f"results/samples/{generator}"
+    assert re.findall(r"judges/\S+", scored) == [f"{judges}/fold{k}" for k in range(3)]
+    assert len(commands["train-teacher"]) == 3
+    assert all("--n-real 30 --subset-seed 1" in c for c in [scored, *commands["train-teacher"]])
+
+
 def test_the_table_takes_all_seeds_together_and_real_patches_need_no_generator(planned):
     changed = {"generators": 2, "subsets": 2, "seeds": [0], "datasets": {"segmunich": None}}
     jobs, commands = planned("results/tables/downstream.csv", changed)

@@ -58,6 +58,18 @@ def fetch_encoder(
     return f"{weights.stat().st_size / 1e6:.0f} MB of weights of {encoder} in {out}"
 
 
+@verb("nothing -> weights of the Inception network of FID")
+def fetch_inception(
+    out: Out,
+    from_dir: Annotated[Path | None, typer.Option(help="take a file already fetched from this folder")] = None,
+) -> str:
+    """Fetch the published weights of Inception, for distances whose settings ask for these features."""
+    from specdm.sources.inception import fetch_inception as fetch
+
+    weights = fetch(out, from_dir)
+    return f"{weights.stat().st_size / 1e6:.0f} MB of weights of Inception in {out}"
+
+
 @verb("raw files -> patch set: images, masks, splits")
 def prepare(
     source: Annotated[str, typer.Option(help="layout of the raw files: segmunich, oscd, or scene for your own")],

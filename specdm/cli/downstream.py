@@ -19,6 +19,7 @@ Samples = Annotated[Path | None, typer.Option(help="folder of the synthetic patc
 Autoencoder = Annotated[Path | None, typer.Option(help="folder of the generator's autoencoder: images reconstructed")]
 Teacher = Annotated[Path | None, typer.Option(help="the same network trained on real patches: masks predicted")]
 EncoderWeights = Annotated[Path | None, typer.Option(help="encoder weights: what fetch-encoder wrote, or a file")]
+FilterFolder = Annotated[Path | None, typer.Option("--filter", help="what filter-samples wrote: keep best")]
 SubsetSeed = Annotated[int, typer.Option(help="seed of the choice of labelled patches")]
 DatasetName = Annotated[str, typer.Option(help="name of the data set")]
 RegimeName = Annotated[str, typer.Option(help="name of the regime")]
@@ -36,6 +37,7 @@ def train_downstream(
     autoencoder: Autoencoder = None,
     teacher: Teacher = None,
     encoder_weights: EncoderWeights = None,
+    filter_folder: FilterFolder = None,
     choice: Annotated[Path | None, typer.Option(help="choice.json of search-downstream")] = None,
     dataset: DatasetName = "",
     regime_name: RegimeName = "",
@@ -54,7 +56,7 @@ def train_downstream(
 
     wanted = read_section(Regime, regime)
     run = Run(dataset, network, regime_name, wanted, n_real, seed, subset_seed, generator_seed)
-    inputs = Inputs(patches, samples, autoencoder, teacher, encoder_weights)
+    inputs = Inputs(patches, samples, autoencoder, teacher, encoder_weights, filter_folder)
     return stage(run, inputs, read_section(DownstreamSettings, settings), out, state, choice, max_minutes, resume_only)
 
 
@@ -70,6 +72,7 @@ def search_downstream(
     autoencoder: Autoencoder = None,
     teacher: Teacher = None,
     encoder_weights: EncoderWeights = None,
+    filter_folder: FilterFolder = None,
     dataset: DatasetName = "",
     regime_name: RegimeName = "",
     settings: Settings = "{}",
@@ -84,7 +87,7 @@ def search_downstream(
     from specdm.stages.training_set import Inputs
 
     run = Run(dataset, network, regime_name, read_section(Regime, regime), n_real, seed, subset_seed)
-    inputs = Inputs(patches, samples, autoencoder, teacher, encoder_weights)
+    inputs = Inputs(patches, samples, autoencoder, teacher, encoder_weights, filter_folder)
     return stage(run, inputs, read_section(DownstreamSettings, settings), out, state, max_minutes)
 
 

@@ -10,6 +10,7 @@ import typer
 from specdm.arguments import (
     InitFrom,
     MaxMinutes,
+    NReal,
     Out,
     Patches,
     Pictures,
@@ -17,10 +18,11 @@ from specdm.arguments import (
     Seed,
     Settings,
     State,
+    SubsetSeed,
     chosen,
     read_fractions,
     read_section,
-    read_shard,
+    read_share,
 )
 from specdm.cli.app import verb
 from specdm.errors import UserError
@@ -35,8 +37,8 @@ def train_autoencoder(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
-    n_real: Annotated[int, typer.Option(help="see only so many labelled patches; 0 = all of the split")] = 0,
-    subset_seed: Annotated[int, typer.Option(help="seed of their choice, as for train-downstream")] = 0,
+    n_real: NReal = 0,
+    subset_seed: SubsetSeed = 0,
     init_from: InitFrom = None,
     pictures: Pictures = None,
 ) -> str:
@@ -109,4 +111,4 @@ def sample(
     section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
     if guidance is not None:
         section = section.model_copy(update={"guidance": guidance})
-    return stage(model, out, state, n, section, seed, name, read_shard(shard), merge)
+    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), merge)

@@ -1,4 +1,4 @@
-"""What measures a generator: its judge."""
+"""What measures a generator: judges, distances, alignment, copies; and the choice of the best samples."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from typing import Annotated
 
 import typer
 
-from specdm.arguments import MaxMinutes, Out, Patches, ResumeOnly, Seed, Settings, State, read_section
+from specdm.arguments import (
+    MaxMinutes,
+    NReal,
+    Out,
+    Patches,
+    ResumeOnly,
+    Seed,
+    Settings,
+    State,
+    SubsetSeed,
+    read_section,
+    read_share,
+)
 from specdm.cli.app import verb
+
+Samples = Annotated[Path, typer.Option(help="folder of the synthetic patch set")]
+Judges = Annotated[list[Path], typer.Argument(help="folders of the judges, one for each part of --fold")]
+DatasetName = Annotated[str, typer.Option(help="name of the data set")]
+MethodName = Annotated[str, typer.Option(help="name of the generator")]
 
 
 @verb("patch set -> judge of synthetic patches")
@@ -20,31 +37,97 @@ def train_teacher(
     seed: Seed = 0,
     max_minutes: MaxMinutes = 0,
     resume_only: ResumeOnly = False,
+    fold: Annotated[str | None, typer.Option(help="k/n: leave out the k-th of n parts, each of whole groups")] = None,
+    n_real: NReal = 0,
+    subset_seed: SubsetSeed = 0,
 ) -> str:
-    """Train the judge of the samples on the whole real training split."""
+    """Train a judge of the samples on the real training split, or on all but one part of it."""
     from specdm.settings import TeacherSettings
     from specdm.stages.train_teacher import train_teacher as stage
 
-    return stage(patches, out, state, read_section(TeacherSettings, settings), seed, max_minutes, resume_only)
+    share = read_share("--fold", fold)
+    part = (share[0] - 1, share[1]) if share else None
+    subset = (n_real, subset_seed) if n_real else None
+    section = read_section(TeacherSettings, settings)
+    return stage(patches, out, state, section, seed, max_minutes, resume_only, part, subset)
 
 
 @verb("real and synthetic patch set, judge -> metrics, pictures")
 def evaluate(
     patches: Patches,
-    samples: Annotated[Path, typer.Option(help="folder of the synthetic patch set")],
-    autoencoder: Annotated[Path, typer.Option(help="folder of the trained autoencoder")],
+    samples: Samples,
+    model: Annotated[Path, typer.Option(help="folder of the generator, with autoencoder/ and denoiser/")],
     teacher: Annotated[Path, typer.Option(help="folder of the trained judge")],
     out: Out,
-    picture: Annotated[Path, typer.Option(help="PNG of real beside synthetic pairs")],
-    spectra_picture: Annotated[Path, typer.Option(help="PNG of the mean spectra of classes, real and synthetic")],
-    dataset: Annotated[str, typer.Option(help="name of the data set")],
-    method: Annotated[str, typer.Option(help="name of the generator")],
+    pictures: Annotated[Path, typer.Option(help="folder of the pictures")],
+    dataset: DatasetName,
+    method: MethodName,
     settings: Settings = "{}",
     seed: Seed = 0,
+    inception_weights: Annotated[Path | None, typer.Option(help="weights of the features inception")] = None,
 ) -> str:
     """Measure synthetic patches against real ones."""
     from specdm.settings import EvaluationSettings
     from specdm.stages.evaluate import evaluate as stage
 
     section = read_section(EvaluationSettings, settings)
-    return stage(patches, samples, autoencoder, teacher, out, picture, spectra_picture, dataset, method, section, seed)
+    return stage(patches, samples, model, teacher, out, pictures, dataset, method, section, seed, inception_weights)
+
+
+@verb("real and synthetic patch set, judges -> how masks fit images")
+def check_alignment(
+    patches: Patches,
+    samples: Samples,
+    judges: Judges,
+    out: Out,
+    picture: Annotated[Path, typer.Option(help="PNG of the scores against shifts of the masks; beside it a PDF")],
+    dataset: DatasetName,
+    method: MethodName,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> str:
+    """Score how synthetic masks fit their images, between real pairs and exchanged masks."""
+    from specdm.settings import EvaluationSettings
+    from specdm.stages.check_alignment import check_alignment as stage
+
+    section = read_section(EvaluationSettings, settings)
+    return stage(patches, samples, judges, out, picture, dataset, method, section, seed)
+
+
+@verb("real and synthetic patch set, autoencoder -> copies found")
+def check_copies(
+    patches: Patches,
+    samples: Samples,
+    autoencoder: Annotated[Path, typer.Option(help="folder of the generator's autoencoder")],
+    out: Out,
+    picture: Annotated[Path, typer.Option(help="PNG of the closest cases")],
+    dataset: DatasetName,
+    method: MethodName,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> str:
+    """Look for training patches among the samples, also turned, shifted, brightened or with swapped dates."""
+    from specdm.settings import CopySettings
+    from specdm.stages.check_copies import check_copies as stage
+
+    section = read_section(CopySettings, settings)
+    return stage(patches, samples, autoencoder, out, picture, dataset, method, section, seed)
+
+
+@verb("real and synthetic patch set, judges -> scores of samples, masks without doubtful pixels")
+def filter_samples(
+    patches: Patches,
+    samples: Samples,
+    judges: Judges,
+    out: Out,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+    n_real: NReal = 0,
+    subset_seed: SubsetSeed = 0,
+) -> str:
+    """Score every sample by how well its mask fits, and take the labels of pixels where it does not."""
+    from specdm.settings import FilterSettings
+    from specdm.stages.filter_samples import filter_samples as stage
+
+    subset = (n_real, subset_seed) if n_real else None
+    return stage(patches, samples, judges, out, read_section(FilterSettings, settings), seed, subset)

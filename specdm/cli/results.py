@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from specdm.arguments import Out, Patches
+from specdm.arguments import Out, Patches, read_section
 from specdm.cli.app import verb
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -47,25 +47,49 @@ def tabulate(
     paper_reconstruction: Annotated[
         Path, typer.Option(help="the paper's table 4 (config/paper_reconstruction.csv)", show_default=False)
     ] = CONFIG / "paper_reconstruction.csv",
+    paper: Annotated[
+        Path, typer.Option(help="the paper's tables 1 and 2 (config/paper_synthesis.csv)", show_default=False)
+    ] = CONFIG / "paper_synthesis.csv",
+    alignment: Annotated[list[Path], typer.Option(help="files of check-alignment (JSON)")] = [],  # noqa: B006
+    out_alignment: Annotated[Path | None, typer.Option(help="also write the scores of alignment")] = None,
+    copies: Annotated[list[Path], typer.Option(help="files of check-copies (JSON)")] = [],  # noqa: B006
+    out_copies: Annotated[Path | None, typer.Option(help="also write what was found of copies")] = None,
 ) -> str:
-    """Collect the metrics of synthetic sets into a table."""
+    """Collect the metrics of synthetic sets into tables."""
     from specdm.stages import tabulate as stage
 
-    made = stage.synthesis_table(metrics, out)
+    made = stage.synthesis_table(metrics, paper, out)
     if out_reconstruction:
         made += f", {stage.reconstruction_table(metrics, paper_reconstruction, out_reconstruction)}"
+    for found, table in ((alignment, out_alignment), (copies, out_copies)):
+        if table:
+            made += f", {stage.rows_table(found, table)}"
     return made
+
+
+@verb("metrics by number of sampling steps -> table, picture")
+def tabulate_steps(
+    metrics: Annotated[list[Path], typer.Argument(help="files of evaluate, in folders named steps<n>")],
+    out: Annotated[Path, typer.Option(help="table (CSV)")],
+    picture: Annotated[Path, typer.Option(help="picture, without a suffix: a .png and a .pdf are written")],
+    alignment: Annotated[list[Path], typer.Option(help="files of check-alignment, in such folders")] = [],  # noqa: B006
+) -> str:
+    """Compare samples drawn with different numbers of sampling steps."""
+    from specdm.stages.tabulate_steps import tabulate_steps as stage
+
+    return stage(metrics, alignment, out, picture)
 
 
 @verb("tables -> their headline columns on the screen")
 def summarise(
     downstream: Annotated[Path, typer.Argument(help="table of downstream results")],
     synthesis: Annotated[Path | None, typer.Option(help="table of synthesis metrics")] = None,
+    alignment: Annotated[Path | None, typer.Option(help="table of alignment scores")] = None,
 ) -> None:
     """Print the headline columns of a run's tables."""
     from specdm.stages.tabulate import summary
 
-    print(summary(downstream, synthesis))
+    print(summary(downstream, synthesis, alignment))
 
 
 @verb("test scores and predictions of many runs -> pictures")
@@ -89,18 +113,41 @@ def report(
     downstream: Annotated[Path, typer.Option(help="table of downstream results")],
     synthesis: Annotated[Path, typer.Option(help="table of synthesis metrics")],
     out: Out,
-    picture: Annotated[list[Path], typer.Option(help="sample pictures, <dataset>/<method>/samples.png")] = [],  # noqa: B006
+    alignment: Annotated[Path | None, typer.Option(help="table of how masks fit")] = None,
+    copies: Annotated[Path | None, typer.Option(help="table of what was found of copies")] = None,
+    ablation: Annotated[Path | None, typer.Option(help="table of reconstruction, as the paper's table 4")] = None,
+    pictures: Annotated[list[Path], typer.Option(help="folders <dataset>/<method>: all PNG files are shown")] = [],  # noqa: B006
     downstream_pictures: Annotated[
         list[Path], typer.Option(help="folders of draw-downstream, <dataset>/downstream")
     ] = [],  # noqa: B006
     patches: Annotated[list[Path], typer.Option(help="real patch sets")] = [],  # noqa: B006
-    note: Annotated[str, typer.Option(help="a sentence for the top of the page")] = "",
+    note: Annotated[str, typer.Option(help="sentences for the top of the page")] = "",
+    configuration: Annotated[
+        str | None, typer.Option(help="the whole configuration as JSON text or as a .json or .yaml file")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="folder of the run: times and provenance are read where they lie")
+    ] = None,
+    assumptions: Annotated[
+        Path, typer.Option(help="document with the table of what was assumed (docs/paper.md)", show_default=False)
+    ] = CONFIG.parent / "docs" / "paper.md",
 ) -> str:
-    """Write one self-contained HTML page of a run."""
+    """Write one self-contained HTML page of a run: verdicts, tables, pictures, what was run and assumed."""
+    from specdm.config import Config
+    from specdm.stages.report import Tables
     from specdm.stages.report import report as stage
 
-    stage(downstream, synthesis, picture, patches, out, note, downstream_pictures)
-    return str(out)
+    return stage(
+        Tables(downstream, synthesis, alignment, copies, ablation),
+        out,
+        pictures,
+        downstream_pictures,
+        patches,
+        note,
+        read_section(Config, configuration) if configuration else None,
+        run,
+        assumptions,
+    )
 
 
 @verb("nothing -> JSON schema of the configuration")

@@ -96,6 +96,11 @@ def f1(counts: NDArray[np.float64], of: int) -> NDArray[np.float64]:
     return _f1s(counts)[..., of]
 
 
+def mean_recall(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean recall over the classes that occur in the labels of counts (...,K,K): (...); chance is 1 / K."""
+    return _mean_of_classes(_ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)))
+
+
 def _ious(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     hit = np.diagonal(counts, axis1=-2, axis2=-1)
     return _ratio(hit, counts.sum(-1) + counts.sum(-2) - hit)

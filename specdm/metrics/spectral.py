@@ -1,14 +1,11 @@
-"""Spectral fidelity: angles between spectra, mean spectra of classes (mSAD), and errors of a reconstruction."""
+"""Spectral fidelity: angles between spectra, sums of the spectra of classes, and errors of a reconstruction."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from specdm.errors import UserError
-from specdm.metrics.segmentation import slug
 
 MIN_SPECTRUM = 1e-3  # reflectance; below this norm (10 DN of Sentinel-2) a spectrum has no direction worth measuring
 
@@ -26,58 +23,29 @@ def spectral_angle(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
 
 
-class ClassSpectra:
-    """Streaming mean reflectance spectrum of every class; sums in float64 (K, C), pixel counts in int64 (K,)."""
+def patch_sums(
+    refl: ArrayLike, masks: ArrayLike, classes: int, ignore: int = 255, valid: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sums (N,K,C) of the reflectance (N,T,C,H,W) of every patch and class of masks (N,H,W), and pixel counts (N,K).
 
-    def __init__(self, classes: int, bands: int) -> None:
-        self.sums: NDArray[np.float64] = np.zeros((classes, bands))
-        self.counts: NDArray[np.int64] = np.zeros(classes, dtype=np.int64)
-
-    def update(
-        self, refl: ArrayLike, masks: ArrayLike, ignore: int = 255, valid: NDArray[np.bool_] | None = None
-    ) -> None:
-        """Add reflectance (N, T, C, H, W) under masks (N, H, W); pixels that are `ignore` or not valid (N,T,H,W) drop.
-
-        UserError for a label outside the classes.
-        """
-        # ASSUME: with two dates both count towards the class of their pixel (the paper gives mSAD for one date only).
-        refl, masks = np.asarray(refl), np.asarray(masks)
-        n, dates, bands, height, width = refl.shape
-        labels = np.broadcast_to(masks[:, None], (n, dates, height, width))
-        keep = labels != ignore if valid is None else (labels != ignore) & valid
-        ids = labels[keep].astype(np.int64)
-        classes = self.counts.size
-        if ids.size and (ids.min() < 0 or ids.max() >= classes):
-            raise UserError(f"class spectra: a mask holds an id outside 0..{classes - 1}; use its own label set.")
-        self.counts += np.bincount(ids, minlength=classes)
-        for band in range(bands):
-            self.sums[:, band] += np.bincount(ids, weights=refl[:, :, band][keep], minlength=classes)
-
-    def means(self) -> NDArray[np.float64]:
-        """Mean spectra (K, C) in reflectance, float64; NaN for a class without pixels."""
-        counts = np.where(self.counts, self.counts, np.nan)
-        return self.sums / counts[:, None]
-
-
-# mSAD = mean over classes of SAD(mean spectrum of class in a, mean spectrum of class in b)
-def msad(
-    a: ClassSpectra, b: ClassSpectra, min_pixels: int = 100, class_names: Sequence[str] | None = None
-) -> dict[str, float]:
-    """Mean spectral angle between the class means of two sets, in radians (paper Sec. 4.2, mSAD in Table 1).
-
-    Returns msad_rad, sad_rad_<class> (slug of the name, or the id), classes_compared and classes_excluded. A class
-    with fewer than min_pixels in either set is excluded: its angle is NaN and does not enter the mean.
+    Pixels that are `ignore` or not valid (N,T,H,W) drop. UserError for a label outside the classes, or a value that is
+    no number.
     """
-    angles = spectral_angle(a.means(), b.means())
-    angles[np.minimum(a.counts, b.counts) < min_pixels] = np.nan
-    compared = ~np.isnan(angles)
-    keys = [slug(name) for name in class_names] if class_names is not None else [str(k) for k in range(angles.size)]
-    return {
-        "msad_rad": float(angles[compared].mean()) if compared.any() else float("nan"),
-        "classes_compared": int(compared.sum()),
-        "classes_excluded": int((~compared).sum()),
-        **{f"sad_rad_{key}": float(angle) for key, angle in zip(keys, angles, strict=True)},
-    }
+    # ASSUME: with two dates both count towards the class of their pixel (the paper gives mSAD for one date only).
+    refl, masks = np.asarray(refl), np.asarray(masks)
+    n, dates, bands, height, width = refl.shape
+    labels = np.broadcast_to(masks[:, None], (n, dates, height, width))
+    keep = labels != ignore if valid is None else (labels != ignore) & valid
+    ids = labels[keep].astype(np.int64)
+    if ids.size and (ids.min() < 0 or ids.max() >= classes):
+        raise UserError(f"class spectra: a mask holds an id outside 0..{classes - 1}; use its own label set.")
+    cells = ids + classes * np.nonzero(keep)[0]
+    counts = np.bincount(cells, minlength=n * classes)
+    weighted = [np.bincount(cells, weights=refl[:, :, c][keep], minlength=n * classes) for c in range(bands)]
+    sums = np.stack(weighted, axis=-1)
+    if not np.isfinite(sums).all():
+        raise UserError("class spectra: a labelled, valid pixel is no finite number; mark such pixels as nodata.")
+    return sums.reshape(n, classes, bands), counts.reshape(n, classes)
 
 
 class ReconstructionErrors:

@@ -21,7 +21,7 @@ from specdm.settings.generator import (
     StreamSettings,
     UNetSettings,
 )
-from specdm.settings.measuring import EvaluationSettings, TeacherSettings
+from specdm.settings.measuring import CopySettings, EvaluationSettings, FilterSettings, TeacherSettings
 from specdm.settings.scene import ImageFile, LabelFile, Scene, SceneClass, SceneSettings, WavelengthRange
 
 __all__ = [
@@ -29,10 +29,12 @@ __all__ = [
     "AnyDataset",
     "AutoencoderSettings",
     "ControlSettings",
+    "CopySettings",
     "Dataset",
     "DiffusionSettings",
     "DownstreamSettings",
     "EvaluationSettings",
+    "FilterSettings",
     "ImageFile",
     "LabelCurveSettings",
     "LabelFile",

@@ -38,7 +38,7 @@ class Dataset(Section):
     def n_samples(self, method: str, at_least: int) -> int:
         """Synthetic patches to draw with a method: what its hungriest regime needs, and enough to measure."""
         regimes = self.all_regimes.values()
-        multiples = [r.synthetic for r in regimes if r.method == method and r.images == "drawn"]
+        multiples = [r.synthetic * r.pool for r in regimes if r.method == method and r.images == "drawn"]
         return max([m * self.n_real for m in multiples] + [at_least])
 
     @property

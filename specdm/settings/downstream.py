@@ -44,6 +44,12 @@ class Regime(Section):
         description="masks of the synthetic patches: those drawn with them; those of other patches; or what the same "
         "network, trained on the real patches alone, reads from them",
     )
+    pool: int = Field(1, ge=1, description="draw so many times as many synthetic patches, to keep a part of them")
+    keep: Literal["first", "best", "random"] = Field(
+        "first",
+        description="of a pool: the best-aligned patches of every kind, without labels where judges disagree; or as "
+        "many by chance, the control of that. first: there is no pool",
+    )
     order: Literal["mixed", "pretrain"] = Field(
         "mixed", description="both kinds in every batch; or half of the steps on synthetic patches, then on real ones"
     )
@@ -60,6 +66,12 @@ class Regime(Section):
             raise ValueError("order pretrain ends on real patches: set real to 1")
         if self.images == "reconstructed" and self.synthetic != 1:
             raise ValueError("images reconstructed gives each labelled patch once: set synthetic to 1")
+        if (self.pool > 1) != (self.keep != "first"):
+            raise ValueError("pool above 1 and keep best or random belong together: there must be something to choose")
+        if self.keep != "first" and (self.images != "drawn" or not self.synthetic):
+            raise ValueError(f"keep {self.keep} chooses among drawn patches: set synthetic above 0 and images to drawn")
+        if self.keep == "best" and self.masks != "own":
+            raise ValueError(f"keep best judges a patch's own mask: it does not go with masks {self.masks}")
         if self.labels is not None and self.labels != "all" and self.labels < 1:
             raise ValueError("labels must be at least 1")
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from specdm.settings.base import Section
 
@@ -16,8 +16,65 @@ class TeacherSettings(Section):
     learning_rate: float = Field(1e-3, gt=0, description="of AdamW")
 
 
+class FilterSettings(Section):
+    """Choosing among the samples: regimes that keep the best of a pool."""
+
+    ignore_above: float = Field(
+        1.25,
+        gt=0,
+        description="pixels whose cross-entropy is more than so many times the mean of their class in real data lose "
+        "their label",
+    )
+
+
 class EvaluationSettings(Section):
     """Measuring the samples."""
 
     n_samples: int = Field(2000, ge=4, description="samples drawn for measuring, at least")
     n_pictures: int = Field(8, ge=1, description="pairs shown in the pictures")
+    features: tuple[str, ...] = Field(
+        ("teacher",),
+        min_length=1,
+        description="features of the distances: teacher (of the judge), inception, path/to/file.py:function; the first "
+        "ones are the headline",
+    )
+    inception_weights: str = Field(
+        "none",
+        min_length=1,
+        description="weights of the features inception: none, published (fetched by a job of its own), or a file",
+    )
+    folds: int = Field(
+        3, ge=2, description="judges of alignment, each trained without one of as many parts of the real training split"
+    )
+    shifts_px: tuple[int, ...] = Field((1, 2, 4, 8), description="by how much masks are moved to see whether they fit")
+    n_bootstrap: int = Field(1000, ge=10, description="draws behind an interval")
+    sampling_steps: tuple[int, ...] = Field(
+        (5, 10, 25, 50), description="numbers of sampling steps that results/tables/DATASET/METHOD/steps.csv compares"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> EvaluationSettings:
+        for name in self.features:
+            if name not in ("teacher", "inception") and ".py:" not in name:
+                raise ValueError(f"features {name!r}: use teacher, inception or path/to/file.py:function")
+        if "inception" in self.features and self.inception_weights == "none":
+            raise ValueError("features inception need inception_weights: published, or a file")
+        return self
+
+
+class CopySettings(Section):
+    """Looking for training patches among the samples."""
+
+    n_samples: int = Field(500, ge=20, description="samples checked, at most; and as many real patches measured alike")
+    quantile: float = Field(
+        0.01, gt=0, lt=0.5, description="share of real patches that are closer to another one than the threshold"
+    )
+    guard: float = Field(
+        1.0, ge=0, description="sides of a patch that lie between two real patches of one source if they are compared"
+    )
+    window_share: float = Field(
+        0.5, gt=0, lt=1, description="side of the compared central window by the side of a patch: the rest may shift"
+    )
+    candidates: int = Field(4, ge=1, description="training patches compared at full size for each sample")
+    components: int = Field(6, ge=1, description="principal components that stand for the bands, where these are more")
+    n_pictures: int = Field(8, ge=1, description="closest cases shown in the picture")

@@ -22,14 +22,14 @@ BATCH = 16
 
 
 class Relabelled(PatchSet):
-    """The first patches of a set with masks of a file, (n,H,W) uint8, in place of their own."""
+    """The first patches of a set with masks of a file, (n,H,W) uint8, in place of their own; `key` says which."""
 
-    def __init__(self, base: PatchSet, masks: Path):
+    def __init__(self, base: PatchSet, masks: Path, key: str):
         super().__init__(base.folder, base.meta)
-        self._base, self._path = base, masks
+        self._base, self._path, self._key = base, masks, key
 
     def __getstate__(self) -> dict:
-        return super().__getstate__() | {"_base": self._base, "_path": self._path}
+        return super().__getstate__() | {"_base": self._base, "_path": self._path, "_key": self._key}
 
     @cached_property
     def masks(self) -> np.ndarray:
@@ -43,7 +43,7 @@ class Relabelled(PatchSet):
 
     @property
     def hash(self) -> str:
-        return files.digest({"base": self._base.hash, "masks": self._path.name})
+        return files.digest({"base": self._base.hash, "masks": self._key})
 
 
 def with_shuffled_masks(samples: PatchSet, n: int, seed: int, folder: Path) -> PatchSet:
@@ -103,7 +103,7 @@ def _with_masks(samples: PatchSet, n: int, path: Path, masks_of: Callable[[np.nd
             for rows in _in_pieces(n):
                 masks[rows] = masks_of(rows)
             masks.flush()
-    return Relabelled(samples, path)
+    return Relabelled(samples, path, path.name)
 
 
 def _in_pieces(n: int) -> list[np.ndarray]:

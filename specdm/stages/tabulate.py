@@ -12,24 +12,41 @@ import pandas as pd
 from specdm import files
 from specdm.errors import UserError
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 EXPERIMENT = ["dataset", "network", "regime"]
 SAME = ["dataset", "patch_px", "sad"]  # what makes an experiment the paper's
 DISTANCES = ["fd_image1", "fd_image2", "fd_mask"]
 
 
-def synthesis_table(metric_files: Sequence[Path], out: Path) -> str:
-    """One row a data set x method: distances with N and floor, spectra, alignment, reconstruction.
+def synthesis_table(metric_files: Sequence[Path], paper: Path, out: Path) -> str:
+    """One row a data set x method: distances with N and floor, spectra, masks, reconstruction (tables 1 and 2).
 
-    Returns what was made, in words.
+    Args:
+        metric_files: metrics of the synthetic sets.
+        paper: CSV of the paper's figures. They stand beside methods of two streams with the angle, and of one, where
+            also the patches have the paper's size; its FIDs use other features and no floor.
+        out: the CSV file to write. Its last column names the scores that are empty, and says why.
+
+    Returns:
+        What was made, in words.
     """
     rows = [json.loads(path.read_text()) for path in metric_files]
-    write(
-        pd.DataFrame(
-            [{key: row[key] for key in ("dataset", "method", "seed")} | numbers(row["scores"]) for row in rows]
-        ),
-        out,
+    table = pd.DataFrame(
+        [
+            {key: row[key] for key in ("dataset", "method", "seed", "patch_px", "n", "n_real", "n_val")}
+            | {"features": "; ".join(feature["id"] for feature in row["features"])}
+            | {"streams": row["streams"] if row["streams"] == "single" or row["sad_weight"] > 0 else "two, no angle"}
+            | numbers(row["scores"])
+            | {"not_computable": "; ".join(f"{name}: because {why}" for name, why in row["not_computable"].items())}
+            for row in rows
+        ]
     )
+    keys = ["dataset", "patch_px", "streams"]
+    published = pd.read_csv(paper)
+    published = published.rename(columns=lambda c: c if c in keys else f"paper_{c}")
+    table = table.merge(published, on=keys, how="left")
+    last = table.pop("not_computable")
+    write(table.assign(not_computable=last), out)
     return f"{len(rows)} rows in {out}"
 
 
@@ -64,15 +81,45 @@ def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -
     return f"{len(table)} rows in {out}"
 
 
-def summary(downstream: Path, synthesis: Path | None) -> str:
+def rows_table(metric_files: Sequence[Path], out: Path) -> str:
+    """One row a row of the metric files, with data set and method: what a check found by scorer or by kind of copy.
+
+    Scores by shift become columns, at_1px and real_at_1px. Returns what was made, in words.
+    """
+    rows = []
+    for path in metric_files:
+        found = json.loads(path.read_text())
+        for row in found["rows"]:
+            flat = {key: value for key, value in row.items() if not isinstance(value, dict)}
+            for name, start in (("curve", "at"), ("real_curve", "real_at")):
+                flat |= {f"{start}_{px}px": score for px, score in row.get(name, {}).items() if px != "0"}
+            rows.append({key: found[key] for key in ("dataset", "method", "seed")} | flat)
+    write(pd.DataFrame(rows), out)
+    return f"{len(rows)} rows in {out}"
+
+
+def summary(downstream: Path, synthesis: Path | None, alignment: Path | None = None) -> str:
     """The headline columns of the tables as text for a terminal."""
     columns = [*EXPERIMENT, "n_real", "n_synthetic", "n_seeds", "miou_macro_mean", "mf1_macro_mean", "iou_change_mean"]
     parts = [_text(downstream, columns, "Downstream networks, tested on real patches (means over all classes)")]
     if synthesis:
         columns = ["dataset", "method", "fd_image1", "fd_image1_floor", "fd_mask", "fd_mask_floor", "msad_rad"]
         parts.append(_text(synthesis, columns, "Synthetic patches (distances beside their floor, two real halves)"))
-        columns = ["dataset", "method", "agreement", "agreement_shuffled", "agreement_real"]
-        parts.append(_text(synthesis, columns, "Do masks fit images? Agreement with a network trained on real pairs"))
+    if alignment:
+        columns = [
+            "dataset",
+            "method",
+            "scorer",
+            "exchanged",
+            "synthetic",
+            "real",
+            "scaled",
+            "scaled_low",
+            "scaled_high",
+        ]
+        title = "Do masks fit images? scaled: 0 like exchanged masks, 1 like real pairs unknown to the judges"
+        parts.append(_text(alignment, columns, title))
+    if synthesis:
         columns = ["dataset", "method", "classes_lost", "asked_error", "asked_error_shuffled"]
         parts.append(_text(synthesis, columns, "Classes above 1 % that were lost; class fractions, got against asked"))
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Train the judge of the samples on the whole real training split."""
+"""Train a judge of the samples on real patches: on the whole training split, or without one of several parts of it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import torch
 
 from specdm import files, provenance, training
+from specdm.metrics.groups import folds
 from specdm.metrics.segmentation import ConfusionMatrix
 from specdm.nn.autoencoder import one_hot
 from specdm.nn.teacher import Teacher
 from specdm.patches import Normaliser, open_patches
 from specdm.randomness import seed_of
 from specdm.settings import TeacherSettings
-from specdm.stages.batches import Batch, Mixture, described
+from specdm.stages.batches import Batch, Mixture, described, seen_patches
 from specdm.weights import load_weights, save_weights
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 def train_teacher(
@@ -29,8 +30,19 @@ def train_teacher(
     seed: int,
     max_minutes: float = 0,
     resume_only: bool = False,
+    fold: tuple[int, int] | None = None,
+    subset: tuple[int, int] | None = None,
 ) -> str:
     """Train a Teacher, keep the weights that read validation masks best, and write them to `out`.
+
+    Args:
+        patches_folder: the real patch set.
+        out, state: folders of the result and of the resumable state.
+        settings, seed: of the training.
+        max_minutes, resume_only: see specdm.training.fit.
+        fold: (k, n): leave out the k-th (from 0) of n parts of the training patches, which hold whole groups; with a
+            single group nothing is left out.
+        subset: (number, seed) of the labelled patches that may be seen, as a generator of generator_data: subset does.
 
     Returns what was made, in words.
 
@@ -43,8 +55,14 @@ def train_teacher(
     spec = {"bands": shape[1], "classes": len(patches.meta.labels), "dates": shape[0], "width": settings.width}
     torch.manual_seed(seed_of(seed, "train-teacher", "weights"))
     network = Teacher(**spec)
-    train = patches.ids("train")
-    mixture, held_out = Mixture([(patches, train)]), Mixture([(patches, patches.ids("val"))])
+    train = seen_patches(patches, subset)
+    groups = patches.index["group"].to_numpy()[train]
+    held_out: list[str] = []
+    if fold is not None:
+        parts = folds(groups, fold[1])
+        held_out = sorted({str(name) for name in groups[parts == fold[0]]})
+        train = train[parts != fold[0]]
+    mixture, validation = Mixture([(patches, train)]), Mixture([(patches, patches.ids("val"))])
     weights = mixture.root_class_weights()
 
     key = (seed, "train-teacher")
@@ -57,14 +75,15 @@ def train_teacher(
 
     def validate(model, device: torch.device, step: int) -> dict[str, float]:
         confusion = ConfusionMatrix(spec["classes"])
-        for start in range(0, len(held_out), settings.batch):
-            rows = np.arange(start, min(start + settings.batch, len(held_out)))
-            batch = held_out.batch(rows, normaliser).to(device)
+        for start in range(0, len(validation), settings.batch):
+            rows = np.arange(start, min(start + settings.batch, len(validation)))
+            batch = validation.batch(rows, normaliser).to(device)
             confusion.update(model.predict_mask(batch.images).argmax(1).cpu().numpy(), batch.masks.cpu().numpy())
         return {"score": confusion.scores(patches.meta.labels.names)["miou_macro"]}
 
     stamp = provenance.stamp("train-teacher", STAGE_VERSION, seed, settings.model_dump(mode="json"))
     fingerprint = {"settings": stamp["settings"], "seed": seed, "data": patches.hash, "stage_version": STAGE_VERSION}
+    fingerprint |= {"fold": list(fold) if fold else None, "subset": list(subset) if subset else None}
     trained = training.fit(
         network,
         torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=0.01, fused=True),
@@ -96,6 +115,9 @@ def train_teacher(
         "spec": spec,
         "data": described(patches.meta, patches.images.dtype, shape, normaliser),
         "data_hash": patches.hash,
+        "fold": fingerprint["fold"],
+        "subset": fingerprint["subset"],
+        "held_out": held_out,
         "provenance": stamp,
     }
     save_weights(

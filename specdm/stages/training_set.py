@@ -10,9 +10,11 @@ import torch
 
 from specdm.errors import UserError
 from specdm.patches import PatchSet, check_masks, open_patches
+from specdm.randomness import numpy_generator
 from specdm.settings import Regime
 from specdm.stages import derived_sets
 from specdm.stages.batches import Mixture, require_alike, stratified_subset
+from specdm.stages.filter_samples import Filter
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Inputs:
         autoencoder: of the generator, for reconstructed patches.
         teacher: the same network trained on real patches alone, for predicted masks.
         encoder_weights: file or folder of the encoder's first weights.
+        filter: scores of the samples, for those that are kept.
     """
 
     patches: Path
@@ -32,6 +35,7 @@ class Inputs:
     autoencoder: Path | None = None
     teacher: Path | None = None
     encoder_weights: Path | None = None
+    filter: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,9 @@ def _synthetic(
         return derived_sets.reconstructed(patches, labelled, folder, derived, device), np.arange(len(labelled))
     folder = _given(inputs.samples, "synthetic patches", "--samples")
     samples, wanted = open_patches(folder), regime.synthetic * n_real
-    if len(samples) < wanted:
-        raise UserError(f"{folder} holds {len(samples)} patches, the regime needs {wanted}: sample more.")
+    pool = wanted * regime.pool
+    if len(samples) < pool:
+        raise UserError(f"{folder} holds {len(samples)} patches, the regime needs {pool}: sample more.")
     check_masks(samples)
     require_alike(patches, samples)  # also without real patches in the set: they give the normaliser and the test
     if regime.masks == "shuffled":
@@ -119,6 +124,11 @@ def _synthetic(
     elif regime.masks == "predicted":
         teacher = _given(inputs.teacher, "the network trained on real patches alone", "--teacher")
         samples = derived_sets.with_predicted_masks(samples, wanted, teacher, derived, device)
+    elif regime.keep == "best":
+        scores = Filter.open(_given(inputs.filter, "the scores of the samples", "--filter"), samples)
+        return derived_sets.Relabelled(samples, scores.masks, scores.id), scores.best(wanted, pool)
+    if regime.keep == "random":
+        return samples, np.sort(numpy_generator(seed, "keep-random").permutation(pool)[:wanted])
     return samples, np.arange(wanted)
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from specdm.errors import UserError
-from specdm.metrics.spectral import ClassSpectra, ReconstructionErrors, msad, spectral_angle
+from specdm.metrics.spectral import ReconstructionErrors, spectral_angle
 from specdm.nn import losses
 
 RNG = np.random.default_rng(0)
@@ -26,41 +25,6 @@ def test_angle_agrees_with_the_loss():
     a, b = RNG.random((2, 50, 10))
     theirs = losses.spectral_angle(torch.tensor(a), torch.tensor(b), 1).numpy()
     assert spectral_angle(a, b) == pytest.approx(theirs, abs=1e-6)
-
-
-def test_class_means_stream_and_skip_ignored_and_invalid_pixels():
-    refl = RNG.random((4, 2, 3, 5, 5)).astype(np.float32)
-    masks = RNG.choice([0, 1, 255], (4, 5, 5)).astype(np.uint8)
-    valid = RNG.random((4, 2, 5, 5)) < 0.7
-    spectra = ClassSpectra(3, 3)
-    for part in (slice(0, 1), slice(1, 4)):
-        spectra.update(refl[part], masks[part], valid=valid[part])
-    for k in (0, 1):
-        pixels = [
-            refl[n, t, :, r, c] for n, t, r, c in np.ndindex(4, 2, 5, 5) if masks[n, r, c] == k and valid[n, t, r, c]
-        ]
-        assert spectra.counts[k] == len(pixels)
-        assert spectra.means()[k] == pytest.approx(np.mean(pixels, 0, dtype=np.float64), rel=1e-7)
-    assert spectra.counts[2] == 0 and np.isnan(spectra.means()[2]).all()
-    with pytest.raises(UserError, match=r"outside 0\.\.2"):
-        spectra.update(refl, np.full((4, 5, 5), 3, dtype=np.uint8))
-
-
-def _spectra(means, counts):
-    spectra = ClassSpectra(*np.shape(means))
-    spectra.counts += counts
-    spectra.sums += np.asarray(means) * np.asarray(counts)[:, None]
-    return spectra
-
-
-def test_msad_is_the_mean_angle_of_classes_with_enough_pixels():
-    a = _spectra([[1.0, 0], [1, 1], [1, 0]], [200, 100, 500])
-    b = _spectra([[3.0, 3], [2, 2], [0, 1]], [100, 300, 99])
-    scores = msad(a, b, min_pixels=100, class_names=["Bare soil", "water", "rare"])
-    assert scores["sad_rad_bare_soil"] == pytest.approx(np.pi / 4) and scores["sad_rad_water"] == pytest.approx(0)
-    assert scores["msad_rad"] == pytest.approx(np.pi / 8) and np.isnan(scores["sad_rad_rare"])
-    assert (scores["classes_compared"], scores["classes_excluded"]) == (2, 1)
-    assert np.isnan(msad(a, b, min_pixels=10**6)["msad_rad"]) and "sad_rad_2" in msad(a, b)
 
 
 def test_reconstruction_errors_by_independent_formulas():

@@ -133,10 +133,10 @@ def chain(request) -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def make_teacher(tmp_path_factory, verb, settings):
-    def make(patches: Path, **changed) -> Path:
+    def make(patches: Path, options: dict | None = None, **changed) -> Path:
         root = tmp_path_factory.mktemp("teacher")
-        teacher = settings.teacher | changed
-        assert verb("train-teacher", patches=patches, out=root / "teacher", state=root / "state", settings=teacher) == 0
+        given = dict(patches=patches, out=root / "teacher", state=root / "state", settings=settings.teacher | changed)
+        assert verb("train-teacher", **given, **(options or {})) == 0
         assert not (root / "state").exists()
         return root / "teacher"
 
@@ -149,6 +149,15 @@ def teachers(make_teacher, segmentation_patches, change_patches) -> dict[Path, P
     return {
         segmentation_patches: make_teacher(segmentation_patches),
         change_patches: make_teacher(change_patches, learning_rate=0.1),
+    }
+
+
+@pytest.fixture(scope="session")
+def judges(make_teacher, segmentation_patches, change_patches) -> dict[Path, list[Path]]:
+    """Two cross-fitted judges of each patch set."""
+    return {
+        patches: [make_teacher(patches, {"fold": f"{k}/2"}, steps=40) for k in (1, 2)]
+        for patches in (segmentation_patches, change_patches)
     }
 
 
@@ -194,11 +203,10 @@ def evaluated(tmp_path_factory, verb, settings, teachers, segmentation_chain, si
             "evaluate",
             patches=chain.patches,
             samples=chain.samples,
-            autoencoder=chain.autoencoder,
+            model=chain.model,
             teacher=teachers[chain.patches],
             out=folders[kind] / "synthesis.json",
-            picture=folders[kind] / "samples.png",
-            spectra_picture=folders[kind] / "spectra.png",
+            pictures=folders[kind],
             dataset=chain.patches.name,
             method=kind,
             settings=settings.evaluation,

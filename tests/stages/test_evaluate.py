@@ -98,11 +98,10 @@ def judged(tmp_path, verb, settings, teachers, change_chain):
             "evaluate",
             patches=change_chain.patches,
             samples=tmp_path / "samples",
-            autoencoder=change_chain.autoencoder,
+            model=change_chain.model,
             teacher=teachers[change_chain.patches],
             out=out,
-            picture=tmp_path / "p.png",
-            spectra_picture=tmp_path / "s.png",
+            pictures=tmp_path / "pictures",
             dataset="d",
             method="m",
             settings=settings.evaluation,
@@ -145,7 +144,7 @@ def refused(tmp_path, verb, settings, teachers, segmentation_chain):
         folders = dict(
             patches=chain.patches,
             samples=chain.samples,
-            autoencoder=chain.autoencoder,
+            model=chain.model,
             teacher=teachers[chain.patches],
         )
         out = tmp_path / "synthesis.json"
@@ -153,8 +152,7 @@ def refused(tmp_path, verb, settings, teachers, segmentation_chain):
             "evaluate",
             **folders | changed,
             out=out,
-            picture=tmp_path / "p.png",
-            spectra_picture=tmp_path / "s.png",
+            pictures=tmp_path / "pictures",
             dataset="d",
             method="m",
             settings=settings.evaluation,
@@ -173,7 +171,7 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path, refused, write_
 
 
 def test_an_autoencoder_of_other_patches_is_refused(refused, change_chain):
-    assert "was trained on other patches" in refused(autoencoder=change_chain.autoencoder)
+    assert "was trained on other patches" in refused(model=change_chain.model)
 
 
 def test_a_set_without_validation_patches_is_refused(tmp_path, refused, write_patches, verb, settings):
@@ -181,8 +179,8 @@ def test_a_set_without_validation_patches_is_refused(tmp_path, refused, write_pa
     parts = dict(patches=patches, state=tmp_path / "state")
     assert verb("train-teacher", **parts, out=tmp_path / "teacher", settings=settings.teacher) == 0
     one = settings.autoencoder | {"steps": 1}
-    assert verb("train-autoencoder", **parts, out=tmp_path / "autoencoder", settings=one) == 0
-    status = refused(patches=patches, teacher=tmp_path / "teacher", autoencoder=tmp_path / "autoencoder")
+    assert verb("train-autoencoder", **parts, out=tmp_path / "model" / "autoencoder", settings=one) == 0
+    status = refused(patches=patches, teacher=tmp_path / "teacher", model=tmp_path / "model")
     assert status.startswith("error: ")
     assert "val" in status
     shutil.rmtree(patches)

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
+from specdm.features import TeacherFeatures
 from specdm.labels import IGNORE, SEGMUNICH
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter, open_patches
 from specdm.stages.batches import Mixture
-from specdm.stages.evaluate import _holes, _judge
+from specdm.stages.evaluate import _holes
+from specdm.stages.feature_distances import extract
 from specdm.stages.train_teacher import load_teacher
 
 BANDS, SIDE, CPU = ("B02", "B03", "B04", "B8A"), 32, torch.device("cpu")
@@ -56,22 +58,21 @@ def sparse(tmp_path_factory, verb, settings) -> SimpleNamespace:
         patches=_write(root / "patches", splits, _stripe),
         samples=_write(root / "samples", [("train", str(i)) for i in range(6)], _nowhere, synthetic=True, seed=1),
         teacher=root / "teacher",
-        autoencoder=root / "autoencoder",
+        model=root / "model",
         out=root / "data" / "method",
     )
     parts = dict(patches=folders.patches, state=root / "state")
     assert verb("train-teacher", **parts, out=folders.teacher, settings=settings.teacher) == 0
     one = settings.autoencoder | {"steps": 1}
-    assert verb("train-autoencoder", **parts, out=folders.autoencoder, settings=one) == 0
+    assert verb("train-autoencoder", **parts, out=folders.model / "autoencoder", settings=one) == 0
     status = verb(
         "evaluate",
         patches=folders.patches,
         samples=folders.samples,
-        autoencoder=folders.autoencoder,
+        model=folders.model,
         teacher=folders.teacher,
         out=folders.out / "synthesis.json",
-        picture=folders.out / "samples.png",
-        spectra_picture=folders.out / "spectra.png",
+        pictures=folders.out,
         dataset="data",
         method="method",
         settings=settings.evaluation,
@@ -98,9 +99,10 @@ def test_what_too_few_patches_cannot_say_is_null(metrics):
         assert scores[f"fd_{kind}_n"] == 6
         assert scores[f"fd_{kind}_val"] is None
         assert scores[f"fd_{kind}_val_n"] is None
-    assert 0 <= scores["agreement"] <= 1
-    assert scores["agreement_real"] is None
-    assert scores["agreement_normalised"] is None
+        assert "at least 2 samples" in metrics["not_computable"][f"fd_{kind}_val"]
+    undefined = {name for name, value in scores.items() if value is None}
+    told = {name for name in undefined if name in metrics["not_computable"]}
+    assert undefined - told == {name for name in undefined if name.startswith("share_")} == set()
     assert scores["reconstruction_cross_entropy"] > 0
 
 
@@ -116,7 +118,6 @@ def test_shares_are_of_the_labelled_pixels_and_synthetic_masks_stay_whole(sparse
 def test_the_ignored_pixels_are_counted_and_told(metrics):
     holes = np.mean([_stripe(i) for i in range(6)])
     assert metrics["ignored_percent"] == pytest.approx(100 * holes, abs=1e-3)
-    assert f"{100 * holes:.1f} % of the real pixels have no label" in metrics["features"]
 
 
 def test_holes_of_synthetic_masks_are_those_of_real_training_patches(sparse):
@@ -137,13 +138,13 @@ def test_holes_change_the_features_of_masks_and_nothing_else(sparse, tmp_path):
     whole = open_patches(_write(tmp_path / "whole", splits, _nowhere))
     holed = open_patches(_write(tmp_path / "holed", splits, _stripe))
     rows = np.arange(4)
-    plain = _judge(whole, rows, teacher, normaliser, CPU)
-    masked = _judge(whole, rows, teacher, normaliser, CPU, np.stack([_stripe(i) for i in rows]))
-    real = _judge(holed, rows, teacher, normaliser, CPU)
-    np.testing.assert_array_equal(masked.mask_features, real.mask_features)
-    assert not np.allclose(masked.mask_features, plain.mask_features)
-    for unchanged in ("image_features", "predictions", "masks"):
-        np.testing.assert_array_equal(getattr(masked, unchanged), getattr(plain, unchanged))
+    extractors = [TeacherFeatures(teacher, normaliser, "judge", len(SEGMUNICH), CPU)]
+    (plain,) = extract(extractors, whole, rows)
+    (masked,) = extract(extractors, whole, rows, np.stack([_stripe(i) for i in rows]))
+    (real,) = extract(extractors, holed, rows)
+    np.testing.assert_array_equal(masked["mask"], real["mask"])
+    assert not np.allclose(masked["mask"], plain["mask"])
+    np.testing.assert_array_equal(masked["image1"], plain["image1"])
 
 
 def test_undefined_scores_are_empty_cells_of_the_table_and_the_page(sparse, verb, tmp_path, trained_downstream):
@@ -153,19 +154,19 @@ def test_undefined_scores_are_empty_cells_of_the_table_and_the_page(sparse, verb
     more = {"out_seeds": tmp_path / "seeds.csv", "out_groups": tmp_path / "groups.csv"}
     assert verb("tabulate-downstream", *runs, out=tables.downstream, **more) == 0
     row = pd.read_csv(tables.synthesis).iloc[0]
-    assert row[["fd_mask_floor", "agreement_normalised"]].isna().all()
+    assert np.isnan(row["fd_mask_floor"])
     status = verb(
         "report",
         **vars(tables),
         out=tmp_path / "report.html",
-        picture=sparse.out / "samples.png",
+        pictures=sparse.out,
         patches=_renamed(sparse.patches, tmp_path / "data"),
     )
     assert status == 0
     text = re.sub(r"base64,[A-Za-z0-9+/=]*", "", (tmp_path / "report.html").read_text())
-    assert "nan" not in text
-    assert f"<td>{row['fd_mask']:.3f} (6)</td>" in text
-    assert f"<td>{row['agreement']:.3f}</td><td>{row['agreement_shuffled']:.3f}</td><td></td><td></td>" in text
+    assert not re.search(r">\s*nan\b", text, re.IGNORECASE)
+    assert f'<td data-value="{float(row["fd_mask"])!r}">{row["fd_mask"]:.3f}</td>' in text
+    assert "fd_mask_floor: because frechet distance: needs at least 2 samples" in text
     assert verb("summarise", tables.downstream, synthesis=tables.synthesis) == 0
 
 

@@ -1,0 +1,116 @@
+"""The last parts of the page: data, code, machine, times and settings of the run, and what was assumed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from specdm.config import Config
+from specdm.report import facts
+from specdm.report.html import Row, bullets, folded, note, table, text
+from specdm.report.page import Part
+from specdm.report.sets import DataSet, described
+
+PACKAGES = ("torch", "diffusers", "numpy", "scipy", "pandas", "matplotlib", "rasterio", "snakemake")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine that wrote the page, in words.
+
+    Attributes:
+        system, processor: their names.
+        cores: that it has.
+        accelerators: names of its GPUs.
+        versions: of Python and of packages.
+    """
+
+    system: str
+    processor: str
+    cores: int
+    accelerators: Sequence[str]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def here(cls, accelerators: Sequence[str]) -> Machine:
+        versions = {"Python": platform.python_version()}
+        for package in PACKAGES:
+            try:
+                versions[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                continue
+        return cls(platform.platform(terse=True), _processor(), os.cpu_count() or 0, accelerators, versions)
+
+
+def _processor() -> str:
+    """Name of the processor, by Linux's list of them where there is one."""
+    listed = Path("/proc/cpuinfo")
+    if listed.is_file():
+        for line in listed.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def parts(
+    sets: Sequence[DataSet],
+    stamps: Sequence[Row],
+    times: Mapping[str, Sequence[Row]],
+    machine: Machine,
+    configuration: Config | None,
+    assumptions: str,
+) -> list[Part]:
+    """Data, what was run, what was assumed."""
+    return [
+        Part("data", "Data", "".join(described(data) for data in sets) or note("No patch sets were given.")),
+        Part("run", "What was run", _run(stamps, times, machine, configuration)),
+        Part("assumed", "What was assumed", _assumed(assumptions)),
+    ]
+
+
+def _run(
+    stamps: Sequence[Row], times: Mapping[str, Sequence[Row]], machine: Machine, configuration: Config | None
+) -> str:
+    content = "<h3>Settings</h3>"
+    if configuration is None:
+        content += note("The configuration was not given.")
+    else:
+        content += "".join(table(part) for part in facts.headline(configuration))
+        whole = f"<pre>{text(configuration.model_dump_json(indent=1))}</pre>"
+        content += folded("the whole configuration (JSON)", whole)
+    content += "<h3>Code</h3>"
+    content += table(facts.origins(stamps)) if stamps else note("The provenance of the results was not given.")
+    content += bullets(facts.doubts(stamps), "caution")
+    gpus = f"; GPU {', '.join(machine.accelerators)}" if machine.accelerators else "; no GPU"
+    content += (
+        f"<h3>Machine</h3><p>{text(machine.system)}; {text(machine.processor)}, {machine.cores} cores{text(gpus)}. "
+        f"{text(', '.join(f'{name} {version}' for name, version in machine.versions.items()))}.</p>"
+    )
+    content += note("The machine and the packages are those that wrote this page; on a cluster the jobs ran elsewhere.")
+    content += "<h3>Time and memory</h3>"
+    if not times:
+        return content + note("No measured times were given.")
+    return (
+        content
+        + table(facts.times(times))
+        + note("Each job as it last ran, also jobs of other tables; of an interrupted training its last session only.")
+    )
+
+
+def _assumed(document: str) -> str:
+    rows = facts.assumptions(document)
+    if len(rows) < 2:
+        return note("The table of assumptions was not given.")
+    head, *body = rows
+    lines = "".join(f"<tr>{''.join(f'<td class=long>{cell}</td>' for cell in row)}</tr>" for row in body)
+    titles = "".join(f"<th scope=col class=text>{cell}</th>" for cell in head)
+    content = f"<div class=scroll tabindex=0><table class='sortable prose'><thead><tr>{titles}</tr></thead>"
+    content += f"<tbody>{lines}</tbody></table></div>"
+    return note(
+        "Where the paper is silent or its values are lost, these choices were made; keys of the configuration can "
+        "change most of them."
+    ) + folded(f"{len(body)} choices, each with its reason", content)

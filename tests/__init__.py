@@ -1,0 +1,1 @@
+"""Ours: a regular package stands before those of the same name that other distributions install."""
