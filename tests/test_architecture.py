@@ -82,7 +82,7 @@ ALLOWED = {
     "features": {"errors", "figures", "labels", "nn", "patches"},
     "alignment_figure": {"files", "metrics"},
     "set_figures": {"errors", "figures", "files", "labels", "metrics", "patches"},
-    "report": {"report", "config", "metrics", "settings"},
+    "report": {"report", "config", "metrics", "provenance", "settings"},
     "figures": {"bands", "files", "labels", "patches"},
     "copy_panel": {"figures", "files", "patches"},
     "contact_sheet": {"figures", "files", "labels", "patches"},

@@ -40,16 +40,16 @@ def _measured(value: object) -> bool:
 
 
 def origins(stamps: Sequence[Row]) -> Table:
-    """Which code made the results: a row a stage, version and commit, from their provenance."""
+    """Which code made the results, and on what: a row a stage, version, commit and machine, from their provenance."""
     counted: dict[tuple, int] = {}
     for stamp in stamps:
-        key = tuple(stamp.get(name) for name in ("stage", "stage_version", "specdm_version", "commit"))
+        key = tuple(stamp.get(name) for name in ("stage", "stage_version", "specdm_version", "commit", "machine"))
         counted[key] = counted.get(key, 0) + 1
     rows = [
-        [word(stage), number(version, ".0f"), word(release), word(commit), number(n, ".0f")]
-        for (stage, version, release, commit), n in sorted(counted.items(), key=str)
+        [word(stage), number(version, ".0f"), word(release), word(commit), word(machine), number(n, ".0f")]
+        for (stage, version, release, commit, machine), n in sorted(counted.items(), key=str)
     ]
-    return Table(["made by", "version of the stage", "specdm", "commit", "files"], rows)
+    return Table(["made by", "version of the stage", "specdm", "commit", "machine", "files"], rows)
 
 
 def doubts(stamps: Sequence[Row]) -> list[str]:

@@ -7,8 +7,8 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
+from specdm import provenance
 from specdm.config import Config
 from specdm.report import facts
 from specdm.report.html import Row, bullets, folded, note, table, text
@@ -43,17 +43,7 @@ class Machine:
                 versions[package] = metadata.version(package)
             except metadata.PackageNotFoundError:
                 continue
-        return cls(platform.platform(terse=True), _processor(), os.cpu_count() or 0, accelerators, versions)
-
-
-def _processor() -> str:
-    """Name of the processor, by Linux's list of them where there is one."""
-    listed = Path("/proc/cpuinfo")
-    if listed.is_file():
-        for line in listed.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        return cls(platform.platform(terse=True), provenance.processor(), os.cpu_count() or 0, accelerators, versions)
 
 
 def parts(
@@ -90,7 +80,7 @@ def _run(
         f"<h3>Machine</h3><p>{text(machine.system)}; {text(machine.processor)}, {machine.cores} cores{text(gpus)}. "
         f"{text(', '.join(f'{name} {version}' for name, version in machine.versions.items()))}.</p>"
     )
-    content += note("The machine and the packages are those that wrote this page; on a cluster the jobs ran elsewhere.")
+    content += note("This is the machine that wrote the page; the table above says where results were made.")
     content += "<h3>Time and memory</h3>"
     if not times:
         return content + note("No measured times were given.")

@@ -166,6 +166,8 @@ def test_intervals_are_those_of_the_mean_and_groups_widen_them():
     assert result.synthetic.high - result.synthetic.low == pytest.approx(2 * single, rel=0.15)
     assert result.real.high - result.real.low == pytest.approx(2 * of_means, rel=0.25)
     assert result.synthetic.value == pytest.approx(values.mean(), abs=1e-6)
+    apart = align(_Mean(), tally, tally, range(400))  # the same pairs on both sides, each side drawn by itself
+    assert (apart.synthetic.low, apart.synthetic.high) != (apart.real.low, apart.real.high)
     again = align(_Mean(), tally, tally, groups, n_bootstrap=2000)
     assert again == result and align(_Mean(), tally, tally, groups, n_bootstrap=2000, seed=1).real != result.real
 

@@ -38,6 +38,11 @@ def test_numbers_that_do_not_divide_still_give_as_many_as_asked_for():
         assert (np.abs(np.bincount(kinds[kept], minlength=3) - np.array([5, 4, 2]) * n / 11) < 1).all()
 
 
+def test_what_is_left_over_goes_to_the_kinds_that_rounding_cost_most():
+    kinds = np.repeat([0, 1, 2], [5, 4, 2])  # of 4: 1.82, 1.45 and 0.73
+    assert np.bincount(kinds[keep_best(np.arange(11.0), kinds, 4)]).tolist() == [2, 1, 1]
+
+
 def test_undefined_scores_go_last_and_too_few_patches_are_refused():
     assert keep_best([np.nan, 3.0, 2.0, np.nan], [0, 0, 0, 0], 2).tolist() == [1, 2]
     with pytest.raises(UserError, match="5 patches cannot be kept of 4"):

@@ -103,6 +103,8 @@ def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order():
         assert _score(_change_table(seen, masks)[name], seen, masks) == pytest.approx(exact, abs=0.01), name
     table = _change_table(seen, masks)
     assert np.isnan(_score(table["change magnitude"], seen, np.zeros_like(masks)))
+    alike = _seen(np.zeros((6, 2, 3, 12, 12)), refl=refl)  # no pixel changes more than another: a toss of a coin
+    assert _score(table["change magnitude"], alike, masks) == 0.5
     holes = np.where(np.arange(12) < 6, masks, 255)
     left = _score(table["change magnitude"], seen, holes)
     expected = (magnitude[..., :6][masks[..., :6] == 1][:, None] > magnitude[..., :6][masks[..., :6] == 0]).mean()
@@ -121,6 +123,9 @@ def test_the_background_is_as_stable_as_that_of_the_pairs_it_was_measured_on_and
     restless[:, 1] += rng.normal(size=restless[:, 1].shape) * 0.2
     assert _score(stable, _seen(restless), masks) < 0.8
     assert np.isnan(_score(stable, seen, np.ones_like(masks)))
+    half = np.where(np.arange(16) < 4, masks, 255)  # of the unchanged half only its left is labelled
+    there = np.sqrt(np.square(images[:, 1] - images[:, 0]).mean(1))[..., :4] <= stable.limit
+    assert _score(stable, seen, half) == pytest.approx(there.mean())
 
 
 def test_the_table_has_scorers_of_change_for_two_dates_alone():
