@@ -78,21 +78,31 @@ def _because(row: Row) -> str:
 
 
 def copies(rows: Sequence[Row]) -> Verdict:
-    """From the rows of the kinds of copies."""
-    found = [row for row in rows if row["verdict"] == "copies"]
-    clear = [row for row in rows if row["verdict"] == "none found"]
-    silent = [row for row in rows if row not in found and row not in clear]
+    """From the rows of the kinds of copies; masks decide nothing, for a copied mask with a new image is no copy."""
+    images = [row for row in rows if not str(row["kind"]).startswith("masks")]
+    found = [row for row in images if row["verdict"] == "copies"]
+    clear = [row for row in images if row["verdict"] == "none found"]
+    silent = [row for row in rows if row["verdict"] not in ("copies", "none found")]
     more = [f"{row['kind']}: not computable, because {_because(row)}." for row in silent]
+    more += [
+        f"{row['kind']}: {_closer(row)}; with new images that is no fault."
+        for row in rows
+        if row not in images and row["verdict"] == "copies"
+    ]
     if found:
         listed = "; ".join(f"{row['kind']}: {_closer(row)}" for row in found)
         return Verdict(COPIES, "bad", "copies found", f"{listed}.", more)
     if not clear:
         return Verdict(COPIES, "unknown", "not computable", "Whether samples are copies could not be checked.", more)
+    most = max(clear, key=lambda row: row["share_closer"] or 0)
+    sentence = f"{most['kind']}: {_closer(most)}"
+    if len(clear) > 1:
+        sentence = f"Of {len(clear)} ways to compare images the largest share is that of {sentence}"
+    more = [f"{row['kind']}: {row['because']}." for row in clear if row["because"]][:1] + more
     more.append("None found is no proof: training patches changed more than the check allows are not seen.")
-    kinds = "; ".join(f"{row['kind']}: {_closer(row)}" for row in clear)
-    if silent:
-        return Verdict(COPIES, "mixed", "none found, not all checked", f"{kinds}.", more)
-    return Verdict(COPIES, "good", "none found", f"{kinds}.", more)
+    if len(clear) < len(images):
+        return Verdict(COPIES, "mixed", "none found, not all checked", f"{sentence}.", more)
+    return Verdict(COPIES, "good", "none found", f"{sentence}.", more)
 
 
 def _closer(row: Row) -> str:

@@ -148,7 +148,7 @@ def _row(
             for what in ("nearest", "ratio")
         )
     except UserError as error:
-        return row | {"verdict": "not computable", "because": str(error)}, None
+        return row | {"verdict": "not computable", "because": str(error).rstrip(".")}, None
     word, because = verdict(distance, ratio)
     row |= {
         "threshold": distance.threshold,

@@ -53,11 +53,21 @@ def test_one_kind_of_copy_is_enough():
     assert (clear.tone, clear.word) == ("good", "none found") and "no proof" in clear.more[-1]
 
 
+def test_copied_masks_with_new_images_are_told_and_no_fault():
+    verdict = copies([copied("images"), copied("images, reconstructed", share=0.02), copied("masks", "copies", 0.4)])
+    assert (verdict.tone, verdict.word) == ("good", "none found")
+    assert "images, reconstructed: 2.0 %" in verdict.sentence and "masks" not in verdict.sentence
+    assert any(text.startswith("masks: 40.0 %") and "no fault" in text for text in verdict.more)
+    silent = copied("masks", "not computable", None, low=None, high=None, because="all masks are alike")
+    assert copies([copied("images"), silent]).tone == "good"  # masks decide nothing
+    assert copies([silent]).tone == "unknown"
+
+
 def test_kinds_of_copies_that_were_not_checked_are_told():
-    silent = copied("mask", "not computable", None, low=None, high=None, threshold=None, because="all masks are alike")
+    silent = copied("date 1 alone", "not computable", None, low=None, high=None, because="all images are alike")
     verdict = copies([copied("image"), silent])
     assert (verdict.tone, verdict.word) == ("mixed", "none found, not all checked")
-    assert "mask: not computable, because all masks are alike." in verdict.more
+    assert "date 1 alone: not computable, because all images are alike." in verdict.more
     assert copies([silent]).tone == "unknown"
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from specdm.metrics.class_models import ClassMoments, pixel_spectra
 from specdm.metrics.segmentation import ConfusionMatrix
-from specdm.patches import PatchRecord, PatchWriter, open_patches
+from specdm.patches import Normaliser, PatchRecord, PatchWriter, open_patches
 from specdm.stages.judges import load_judges
 
 
@@ -103,6 +104,47 @@ def test_a_network_judges_real_pairs_that_it_has_not_seen(checked, judges, segme
     names = patches.meta.labels.names
     assert rows["network"]["real"] == pytest.approx(unseen.scores(names)["miou_macro"], abs=1e-6)
     assert rows["network"]["seen"] == pytest.approx(seen.scores(names)["miou_macro"], abs=1e-6)
+
+
+def _spectra(patches, rows):
+    """Standardised values (n,D) and ids (n,) of the labelled pixels of some patches."""
+    images = Normaliser.fit(patches).apply(patches.reflectance(rows))
+    ids = patches.masks[rows].ravel()
+    return pixel_spectra(images)[ids != 255], ids[ids != 255]
+
+
+def _recall(known, tested, classes):
+    """Mean recall on pixels `tested` of the Gaussians of pixels `known`."""
+    moments = ClassMoments(classes, known[0].shape[1])
+    moments.add(*known)
+    read = moments.gaussians().likeliest(tested[0])
+    return np.mean([(read[tested[1] == k] == k).mean() for k in np.unique(tested[1])])
+
+
+def test_spectra_are_read_by_gaussians_that_have_not_seen_the_pair(checked, judges, segmentation_patches, copied):
+    exchanged = copied(segmentation_patches, lambda m: np.roll(m, 1, axis=0))
+    rows, _ = checked(segmentation_patches, exchanged)
+    patches = open_patches(segmentation_patches)
+    train, held_out = patches.ids("train"), patches.ids("val")
+    groups, classes = patches.index["group"].to_numpy()[train], len(patches.meta.labels)
+    read, true = [], []
+    for names in load_judges(judges[segmentation_patches], patches, torch.device("cpu")).held_out:
+        own = np.isin(groups, list(names))
+        moments = ClassMoments(classes, len(patches.meta.bands))
+        moments.add(*_spectra(patches, train[~own]))
+        spectra, ids = _spectra(patches, train[own])
+        read.append(moments.gaussians().likeliest(spectra))
+        true.append(ids)
+    read, true = np.concatenate(read), np.concatenate(true)
+    expected = np.mean([(read[true == k] == k).mean() for k in np.unique(true)])
+    assert rows["class spectra"]["real"] == pytest.approx(expected, abs=1e-6)
+    tstr, samples = rows["trained on synthetic"], open_patches(exchanged)
+    pixels = _spectra(patches, held_out)
+    assert tstr["real"] == pytest.approx(_recall(_spectra(patches, train), pixels, classes), abs=1e-3)
+    drawn = pixel_spectra(Normaliser.fit(patches).apply(samples.reflectance(range(len(samples)))))
+    ids = samples.masks[:].ravel()
+    known = drawn[ids != 255], ids[ids != 255]
+    assert tstr["synthetic"] == pytest.approx(_recall(known, pixels, classes), abs=1e-3)
 
 
 def test_with_a_single_group_the_validation_split_is_the_bound(tmp_path, checked, make_teacher, write_patches, copied):
