@@ -153,14 +153,15 @@ def alignment(rows: Sequence[Row]) -> Table:
     """How masks fit by every scorer."""
     titles = ["data set", "method", "scorer", "scaled: 0 exchanged, 1 real [95 %]", "synthetic [95 %]"]
     titles += ["real, unseen by the judge [95 %]", "real, seen", "masks exchanged", "best when moved by (px)"]
-    titles += ["towards", "what it is", "not computable, because"]
+    titles += ["towards", "classes lost", "what it is", "not computable, because"]
     cells = []
     for row in rows:
         line = [word(row[key]) for key in (*KEYS, "scorer")]
         line.append(with_interval(row, "scaled", ".2f"))
         line += [with_interval(row, key) for key in ("synthetic", "real")]
         line += [number(row["seen"]), number(row["exchanged"]), number(row.get("peak_px"), ".0f")]
-        cells.append([*line, word(row.get("peak_direction")), word(row["title"]), word(row["because"])])
+        line += [word(row.get("peak_direction")), number(row.get("classes_lost"), ".0f")]
+        cells.append([*line, word(row["title"]), word(row["because"])])
     return Table(titles, cells)
 
 

@@ -19,6 +19,7 @@ from specdm.errors import UserError
 from specdm.labels import IGNORE
 from specdm.metrics.alignment import Alignment, Seen, Tally, align, between_bounds, derangement
 from specdm.metrics.class_models import ClassGaussians, ClassMoments, pixel_spectra
+from specdm.metrics.coverage import coverage, lost_classes
 from specdm.metrics.groups import bootstrap_weights
 from specdm.metrics.paired import mean_recall
 from specdm.metrics.scorers import ReadingAgreement, change_angle_rad, change_magnitude, scorers
@@ -104,6 +105,11 @@ def check_alignment(
     reference = "real training pairs unknown to the judge"
     if not crossed:
         reference = "real validation pairs (all training patches are one group)"
+    # Whoever drops hard classes scores higher: to be read beside.
+    found = [
+        coverage(np.stack(of.index["class_counts"].to_numpy()[at])) for of, at in ((patches, train), (samples, drawn))
+    ]
+    lost = len(lost_classes(*found))
     files.write_json(
         out,
         {
@@ -114,7 +120,7 @@ def check_alignment(
             "n_real": len(unseen_groups),
             "judges": len(judges.networks),
             "reference": reference,
-            "rows": [_row(name, title, a) for name, (title, a) in rows.items()],
+            "rows": [_row(name, title, a) | {"classes_lost": lost} for name, (title, a) in rows.items()],
             "provenance": provenance.stamp("check-alignment", STAGE_VERSION, seed, settings.model_dump(mode="json")),
         },
     )

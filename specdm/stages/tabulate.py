@@ -82,7 +82,7 @@ def reconstruction_table(metric_files: Sequence[Path], paper: Path, out: Path) -
 
 
 def rows_table(metric_files: Sequence[Path], out: Path) -> str:
-    """One row a row of the metric files, with data set and method: what a check found by scorer or by kind of copy.
+    """One row a row of the metric files, with what is said once a file: what a check found by scorer or kind of copy.
 
     Scores by shift become columns, at_1px and real_at_1px. Returns what was made, in words.
     """
@@ -93,7 +93,7 @@ def rows_table(metric_files: Sequence[Path], out: Path) -> str:
             flat = {key: value for key, value in row.items() if not isinstance(value, dict)}
             for name, start in (("curve", "at"), ("real_curve", "real_at")):
                 flat |= {f"{start}_{px}px": score for px, score in row.get(name, {}).items() if px != "0"}
-            rows.append({key: found[key] for key in ("dataset", "method", "seed")} | flat)
+            rows.append({key: value for key, value in found.items() if not isinstance(value, dict | list)} | flat)
     write(pd.DataFrame(rows), out)
     return f"{len(rows)} rows in {out}"
 

@@ -68,7 +68,7 @@ def test_real_pairs_in_the_place_of_synthetic_ones_score_like_real_ones(request,
     )
     tstr = rows["trained on synthetic"]
     assert tstr["synthetic"] == pytest.approx(tstr["real"], abs=1e-6) and tstr["scaled"] == pytest.approx(1, abs=1e-6)
-    assert set(rows) >= {"network", "boundary contrast"}
+    assert set(rows) >= {"network", "boundary contrast"} and tstr["classes_lost"] == 0
     change = {"change magnitude", "change angle", "stable background"}
     assert change <= set(rows) if kind == "change_patches" else not change & set(rows)
 
@@ -161,6 +161,7 @@ def test_samples_without_a_class_get_a_reason_and_no_silent_nan(checked, copied,
     rows, found = checked(change_patches, copied(change_patches, lambda m: np.zeros_like(m)))
     lonely = rows["change magnitude"]
     assert lonely["scaled"] is None and "the synthetic pairs hold too few labelled pixels" in lonely["because"]
+    assert {row["classes_lost"] for row in found["rows"]} == {1}
     undefined = [row for row in found["rows"] if row["scaled"] is None]
     assert all(row["because"] for row in undefined)
 

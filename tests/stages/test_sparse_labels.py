@@ -12,9 +12,10 @@ import torch
 
 from specdm.features import TeacherFeatures
 from specdm.labels import IGNORE, SEGMUNICH
+from specdm.metrics.frechet import frechet_distance
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter, open_patches
 from specdm.stages.batches import Mixture
-from specdm.stages.evaluate import _holes
+from specdm.stages.evaluate import _holes, _subset
 from specdm.stages.feature_distances import extract
 from specdm.stages.train_teacher import load_teacher
 
@@ -145,6 +146,18 @@ def test_holes_change_the_features_of_masks_and_nothing_else(sparse, tmp_path):
     np.testing.assert_array_equal(masked["mask"], real["mask"])
     assert not np.allclose(masked["mask"], plain["mask"])
     np.testing.assert_array_equal(masked["image1"], plain["image1"])
+
+
+def test_the_distance_of_masks_is_that_of_masks_with_holes(sparse, metrics):
+    teacher, normaliser, config = load_teacher(sparse.teacher, CPU)
+    extractors = [TeacherFeatures(teacher, normaliser, config["id"], len(SEGMUNICH), CPU)]
+    patches, samples = open_patches(sparse.patches), open_patches(sparse.samples)
+    real, drawn = _subset(patches.ids("train"), 14, 0), np.arange(6)
+    (of_real,), (whole,) = extract(extractors, patches, real), extract(extractors, samples, drawn)
+    (holed,) = extract(extractors, samples, drawn, _holes(patches, real, 6, 0))
+    distance = frechet_distance(holed["mask"], of_real["mask"])
+    assert metrics["scores"]["fd_mask"] == pytest.approx(distance, rel=1e-6)
+    assert frechet_distance(whole["mask"], of_real["mask"]) != pytest.approx(distance, rel=0.05)
 
 
 def test_undefined_scores_are_empty_cells_of_the_table_and_the_page(sparse, verb, tmp_path, trained_downstream):

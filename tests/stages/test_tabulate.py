@@ -40,14 +40,17 @@ def test_tables_1_and_2_stand_beside_methods_of_two_streams_and_of_one(tmp_path,
 def test_what_checks_found_becomes_a_row_each_with_scores_by_shift_as_columns(tmp_path, verb):
     rows = [{"scorer": "a", "synthetic": 0.5, "because": "", "curve": {"0": 0.5, "4": 0.3}, "real_curve": {"4": 0.2}}]
     rows.append({"scorer": "b", "synthetic": None, "because": "too few", "curve": {}, "real_curve": {}})
-    files.write_json(tmp_path / "a.json", dict(dataset="d", method="m", seed=1, rows=rows))
+    files.write_json(
+        tmp_path / "a.json", dict(dataset="d", method="m", seed=1, judges=3, rows=rows, provenance={"a": 1})
+    )
     files.write_json(tmp_path / "c.json", dict(dataset="d", method="m", seed=1, rows=[{"kind": "masks", "n": 3}]))
     files.write_json(tmp_path / "s.json", FACTS | dict(method="m", scores={}))
     options = dict(alignment=tmp_path / "a.json", out_alignment=tmp_path / "a.csv")
     options |= dict(copies=tmp_path / "c.json", out_copies=tmp_path / "c.csv")
     assert verb("tabulate", tmp_path / "s.json", out=tmp_path / "s.csv", **options) == 0
     table = pd.read_csv(tmp_path / "a.csv").set_index("scorer")
-    assert table.loc["a", ["dataset", "method", "at_4px", "real_at_4px"]].tolist() == ["d", "m", 0.3, 0.2]
+    assert table.loc["a", ["dataset", "method", "judges", "at_4px", "real_at_4px"]].tolist() == ["d", "m", 3, 0.3, 0.2]
+    assert "provenance" not in table
     assert table.loc["b", "because"] == "too few" and np.isnan(table.loc["b", "synthetic"])
     assert "at_0px" not in table
     assert pd.read_csv(tmp_path / "c.csv")[["kind", "n"]].values.tolist() == [["masks", 3]]
