@@ -2,7 +2,7 @@
 
 
 rule train_teacher:
-    """Train the judge of the samples on the whole real training split."""
+    """Train the network whose features measure distances, on the whole real training split."""
     input:
         rules.prepare.output,
     output:
@@ -26,7 +26,7 @@ rule train_teacher:
         seed=CONFIG.seed,
         version=stage_version("train_teacher"),
     message:
-        "Training the judge on {wildcards.dataset}"
+        "Training the features of {wildcards.dataset}"
     shell:
         "exec python -m specdm train-teacher --patches {params.patches} --out {params.out} --state {params.state}"
         " --settings {params.settings:q} --seed {params.seed}"

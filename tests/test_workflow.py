@@ -17,7 +17,7 @@ from tests.workflow_runs import REPOSITORY, SMALL, jobs_of, snakemake
 
 def test_paper_experiments_plan_on_a_bare_clone(tmp_path):
     jobs = jobs_of(snakemake(tmp_path, "-n", "--", "results/tables/downstream.csv"))
-    assert sum(jobs.values()) < 300
+    assert sum(jobs.values()) < 260
     assert jobs["download"] == jobs["prepare"] == 2
     # data sets x (seven regimes for three networks, five more for the first) x seeds
     assert jobs["train_downstream"] == 2 * (7 * 3 + 5) * 3
