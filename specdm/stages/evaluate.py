@@ -101,7 +101,7 @@ def evaluate(
     )
     for name, of_real, of_held_out, of_drawn in zip(settings.features, *sides, strict=True):
         sets = feature_distances.Sets(of_real, of_held_out, of_drawn, groups[real])
-        prefix = "" if name == settings.features[0] else f"{slug(name)}_"
+        prefix = "" if name == settings.features[0] else f"{_short(name)}_"
         found.join(feature_distances.compare(sets, prefix, settings.n_bootstrap, seed))
 
     first = halves(len(real), groups[real], seed) if len(real) > 1 else np.ones(len(real), bool)
@@ -149,6 +149,12 @@ def evaluate(
     )
     sparse = f" ({ignored:.1f} % of the real pixels without a label)" if ignored else ""
     return f"{len(drawn)} synthetic against {len(real)} real patches{sparse} in {out}"
+
+
+def _short(name: str) -> str:
+    """Name of features within those of scores: "a/path/file.py:function" -> "file_function"."""
+    file, _, function = name.rpartition(":")
+    return slug(f"{Path(file).stem}_{function}" if file else name)
 
 
 def _limits(patches: PatchSet, real: np.ndarray) -> dict[str, np.ndarray]:

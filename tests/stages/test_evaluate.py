@@ -7,9 +7,12 @@ import torch
 from PIL import Image
 
 from specdm.labels import SEGMUNICH
+from specdm.metrics.frechet import halves_floor
+from specdm.metrics.kernel import kernel_distance
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
 from specdm.patches import PatchRecord, PatchWriter, open_patches, to_reflectance
+from specdm.stages.evaluate import _subset
 
 
 @pytest.fixture(params=["segmentation", "single", "change"])
@@ -184,3 +187,23 @@ def test_a_set_without_validation_patches_is_refused(tmp_path, refused, write_pa
     assert status.startswith("error: ")
     assert "val" in status
     shutil.rmtree(patches)
+
+
+def test_features_of_the_user_stand_beside_those_of_the_teacher(tmp_path, verb, settings, teachers, segmentation_chain):
+    chain = segmentation_chain
+    (tmp_path / "mine.py").write_text("def means(meta):\n    return lambda refl: refl.mean((-2, -1))\n")
+    wanted = settings.evaluation | {"features": ["teacher", f"{tmp_path}/mine.py:means"]}
+    given = dict(patches=chain.patches, samples=chain.samples, model=chain.model, teacher=teachers[chain.patches])
+    given |= dict(out=tmp_path / "m.json", pictures=tmp_path / "pictures", dataset="d", method="m", settings=wanted)
+    assert verb("evaluate", **given) == 0
+    found = json.loads((tmp_path / "m.json").read_text())
+    assert [f["name"] for f in found["features"]] == wanted["features"]
+    patches, samples = open_patches(chain.patches), open_patches(chain.samples)
+    means = samples.reflectance(range(14)).mean((-2, -1))[:, 0]
+    real = patches.reflectance(_subset(patches.ids("train"), 14, 0)).mean((-2, -1))[:, 0]
+    groups = patches.index["group"].to_numpy()[_subset(patches.ids("train"), 14, 0)]
+    assert found["scores"]["fd_mine_means_image1_floor"] == pytest.approx(
+        halves_floor(real, groups, 14).distance, rel=1e-4
+    )
+    assert found["scores"]["kid_mine_means_image1"] == pytest.approx(kernel_distance(means, real).distance, rel=1e-4)
+    assert "fd_mine_means_mask" not in found["scores"] and "fd_mask" in found["scores"]
