@@ -103,8 +103,10 @@ def summary(downstream: Path, synthesis: Path | None, alignment: Path | None = N
     columns = [*EXPERIMENT, "n_real", "n_synthetic", "n_seeds", "miou_macro_mean", "mf1_macro_mean", "iou_change_mean"]
     parts = [_text(downstream, columns, "Downstream networks, tested on real patches (means over all classes)")]
     if synthesis:
-        columns = ["dataset", "method", "fd_image1", "fd_image1_floor", "fd_mask", "fd_mask_floor", "msad_rad"]
-        parts.append(_text(synthesis, columns, "Synthetic patches (distances beside their floor, two real halves)"))
+        columns = ["dataset", "method", "features", "fd_image1_n", "fd_image1", "fd_image1_floor", "fd_mask"]
+        columns += ["fd_mask_floor", "msad_rad", "msad_rad_floor", "fine_detail_ratio"]
+        title = "Synthetic patches against the real training split (floor: between two real halves, at the same N)"
+        parts.append(_text(synthesis, columns, title))
     if alignment:
         columns = [
             "dataset",
