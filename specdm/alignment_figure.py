@@ -8,11 +8,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from specdm import files
+from specdm import set_figures
 from specdm.metrics.alignment import Alignment
 
 COLUMNS = 3
-SYNTHETIC, REAL, EXCHANGED = "#D55E00", "#0072B2", "#666666"  # Okabe and Ito's vermilion and blue, and a grey
+REAL, SYNTHETIC = set_figures.COLOURS[:2]
+EXCHANGED = "#666666"
 
 
 def curves(results: Sequence[Alignment], names: Sequence[str], path: Path, title: str) -> None:
@@ -45,9 +46,7 @@ def curves(results: Sequence[Alignment], names: Sequence[str], path: Path, title
         loc="outside lower center",
         ncols=3,
     )
-    for suffix in ("png", "pdf"):
-        with files.new_file(path.with_suffix(f".{suffix}")) as temporary:
-            figure.savefig(temporary, format=suffix, dpi=110)
+    set_figures.write(figure, path.with_suffix(""))
 
 
 def _line(colour: str, style: str, label: str):

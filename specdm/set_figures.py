@@ -83,7 +83,7 @@ def spectral_profiles(
     ]
     names = ["real", "synthetic", "10th to 90th percentile of patches, real", "the same, synthetic"]
     _legend(figure, handles, names, 2, "upper")
-    _write(figure, path)
+    write(figure, path)
 
 
 def _draw_profile(axes, real: PatchSpectra, synthetic: PatchSpectra, k: int, meta: PatchMeta) -> None:
@@ -183,7 +183,7 @@ def class_distribution(sets: Mapping[str, ClassShares], labels: LabelSet, title:
     handles = [bars[0], *zip(bars[1:], points[1:], strict=False)][: len(sets)]
     figure.suptitle(title, fontsize="medium")
     _legend(figure, handles, [*sets], len(sets))
-    _write(figure, path)
+    write(figure, path)
 
 
 def _interval(axes, x: float, draws: np.ndarray, limits: tuple[float, float]) -> None:
@@ -237,7 +237,7 @@ def power_spectra(real: Spectrum, synthetic: Spectrum, title: str, path: Path, p
     figure.suptitle(title, fontsize="medium")
     handles = [Line2D([], [], linewidth=2, **look) for look in looks] + [Line2D([], [], color="grey", linewidth=0.7)]
     _legend(figure, handles, ["real, median over bands", "synthetic, median over bands", "one band"], 3)
-    _write(figure, path)
+    write(figure, path)
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
@@ -281,7 +281,7 @@ def curves(histories: Mapping[str, Mapping[str, np.ndarray]], title: str, path: 
         axes.grid(alpha=0.25)
         axes.legend(fontsize="x-small", ncols=2)
     figure.suptitle(title, fontsize="medium")
-    _write(figure, path)
+    write(figure, path)
 
 
 def _running_mean(y: np.ndarray) -> np.ndarray:
@@ -352,14 +352,14 @@ def steps_curve(points: Sequence[StepScore], floors: Mapping[str, float], title:
     named = [Line2D([], [], color="dimgrey", linestyle=":")] if floors else []
     figure.suptitle(title, fontsize="medium")
     _legend(figure, [*handles, *named], [*samplers, *["real data among themselves"][: len(named)]], 3)
-    _write(figure, path)
+    write(figure, path)
 
 
 def explanation(sentence: str, path: Path) -> None:
     """A picture that says why there is none, as .pdf and .png beside `path`."""
     figure = Figure(figsize=(6, 1.5))
     figure.text(0.5, 0.5, textwrap.fill(f"Not computable: {sentence}", 70), ha="center", va="center")
-    _write(figure, path)
+    write(figure, path)
 
 
 def _ink(colour: tuple[int, int, int], lowest: float, highest: float) -> tuple[float, ...]:
@@ -375,7 +375,7 @@ def _legend(figure: Figure, handles: Sequence, names: Sequence[str], columns: in
     figure.legend(handles, names, loc=f"outside {side} center", ncols=columns, fontsize="small", handlelength=3)
 
 
-def _write(figure: Figure, path: Path) -> None:
+def write(figure: Figure, path: Path) -> None:
     """Save as path.pdf and path.png."""
     with matplotlib.rc_context({"pdf.fonttype": 42, "hatch.linewidth": 0.6}):  # text that stays text
         for suffix, options in ((".pdf", {"metadata": {"CreationDate": None}}), (".png", {"dpi": 130})):

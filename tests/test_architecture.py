@@ -80,7 +80,7 @@ ALLOWED = {
     "arguments": {"config", "errors"},
     "training": {"training", "errors", "files", "progress", "randomness"},
     "features": {"errors", "figures", "labels", "nn", "patches"},
-    "alignment_figure": {"files", "metrics"},
+    "alignment_figure": {"metrics", "set_figures"},
     "set_figures": {"errors", "figures", "files", "labels", "metrics", "patches"},
     "report": {"report", "config", "metrics", "provenance", "settings"},
     "figures": {"bands", "files", "labels", "patches"},

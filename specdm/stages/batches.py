@@ -140,6 +140,11 @@ def strengthened(
     return Batch(*(torch.from_numpy(np.stack(arrays)) for arrays in zip(*changed, strict=True)))
 
 
+def some_of(positions: np.ndarray, n: int, *keys: int | str) -> np.ndarray:
+    """At most n of some positions, in an order that is a function of the keys."""
+    return numpy_generator(*keys).permutation(positions)[:n]
+
+
 def stratified_subset(patches: PatchSet, n: int, seed: int) -> np.ndarray:
     """Positions of n training patches, each group (a city, a block) in proportion to its size, sorted.
 

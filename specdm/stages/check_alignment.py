@@ -26,7 +26,7 @@ from specdm.metrics.scorers import ReadingAgreement, change_angle_rad, change_ma
 from specdm.patches import PatchSet, open_patches
 from specdm.randomness import numpy_generator
 from specdm.settings import EvaluationSettings
-from specdm.stages.batches import require_alike
+from specdm.stages.batches import require_alike, some_of
 from specdm.stages.judges import Judges, labelled_spectra, load_judges, looks, part_of, with_readers
 
 STAGE_VERSION = 1
@@ -54,8 +54,8 @@ def check_alignment(
     patches, samples = open_patches(patches_folder), open_patches(samples_folder)
     require_alike(patches, samples)
     judges = load_judges(teacher_folders, patches, device)
-    train = _some(patches.ids("train"), settings.n_samples, seed)
-    held_out = _some(patches.ids("val"), settings.n_samples, seed)
+    train = some_of(patches.ids("train"), settings.n_samples, seed, "evaluate")
+    held_out = some_of(patches.ids("val"), settings.n_samples, seed, "evaluate")
     drawn = np.arange(min(len(samples), settings.n_samples))
     for what, found in (("the training split", train), ("the validation split", held_out), ("the samples", drawn)):
         if len(found) < 2:
@@ -187,10 +187,6 @@ class _Transfer:
         drawn = {name: np.full(n_bootstrap, math.nan) for name in unknown}
         drawn |= {name: self._score.score(weights @ s) for name, s in sums.items()}
         return between_bounds(whole, drawn)
-
-
-def _some(positions: np.ndarray, n: int, seed: int) -> np.ndarray:
-    return numpy_generator(seed, "evaluate").permutation(positions)[:n]
 
 
 def _row(name: str, title: str, a: Alignment) -> dict:

@@ -21,9 +21,8 @@ from specdm.metrics.copies import FALSE_ALARM, Places, TailShare, tail_share, ve
 from specdm.model import TrainedAutoencoder
 from specdm.nn.matching import WindowGrid, restored
 from specdm.patches import PatchSet, open_patches
-from specdm.randomness import numpy_generator
 from specdm.settings import CopySettings
-from specdm.stages.batches import require_alike
+from specdm.stages.batches import require_alike, some_of
 from specdm.stages.copy_search import Found, Kind, Search
 from specdm.stages.derived_sets import reconstructed
 
@@ -59,14 +58,14 @@ def check_copies(
         raise UserError(f"{autoencoder_folder} was trained on other patches than {patches_folder}: train it anew.")
     if not len(patches.ids("val")):
         raise UserError(f"{patches_folder}: the split 'val' is empty: prepare the data with another split.")
-    train, held_out = patches.ids("train"), _some(patches.ids("val"), settings.n_samples, seed)
+    train, held_out = patches.ids("train"), some_of(patches.ids("val"), settings.n_samples, seed, "copies")
     search = Search(patches, train, trained.normaliser, settings, device)
     dates, drawn = patches.images.shape[1], np.arange(min(len(samples), settings.n_samples))
     kinds = [Kind("images"), Kind("masks", mask=True)]
     kinds[1:1] = [Kind(f"date {t + 1} alone", date=t) for t in range(dates if dates > 1 else 0)]
     fake = {mask: search.side(samples, drawn, mask, None) for mask in (False, True)}
     level = FALSE_ALARM / (2 * 2 * (len(kinds) - 1))  # two tests a row, two rows a kind of image (Bonferroni)
-    real = np.sort(_some(np.arange(len(train)), settings.n_samples, seed))
+    real = np.sort(some_of(np.arange(len(train)), settings.n_samples, seed, "copies"))
     both, places = np.concatenate([train, held_out]), _places(patches)
     rows, twins = [], []
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -119,10 +118,6 @@ def check_copies(
     said = [row["kind"] for row in images if row["verdict"] == "none found"]
     result = f"copies among the {', '.join(copied)}" if copied else "no copies found" if said else "not computable"
     return f"{len(drawn)} samples against {len(train)} training patches: {result}, in {out}"
-
-
-def _some(positions: np.ndarray, n: int, seed: int) -> np.ndarray:
-    return numpy_generator(seed, "copies").permutation(positions)[:n]
 
 
 def _places(patches: PatchSet) -> Places:

@@ -26,7 +26,7 @@ from specdm.progress import Progress
 from specdm.randomness import numpy_generator
 from specdm.settings import EvaluationSettings
 from specdm.stages import feature_distances, set_statistics
-from specdm.stages.batches import Mixture, require_alike
+from specdm.stages.batches import Mixture, require_alike, some_of
 from specdm.stages.reconstruction import reconstruct
 from specdm.stages.scores import Scores
 from specdm.stages.set_statistics import Statistics
@@ -78,8 +78,8 @@ def evaluate(
             raise UserError(f"{folder} was trained on other patches than {patches_folder}: train it anew.")
     if not len(patches.ids("val")):
         raise UserError(f"{patches_folder}: the split 'val' is empty: prepare the data with another split.")
-    real = _subset(patches.ids("train"), settings.n_samples, seed)
-    held_out = _subset(patches.ids("val"), settings.n_samples, seed)
+    real = some_of(patches.ids("train"), settings.n_samples, seed, "evaluate")
+    held_out = some_of(patches.ids("val"), settings.n_samples, seed, "evaluate")
     drawn = np.arange(min(len(samples), settings.n_samples))
     groups = patches.index["group"].to_numpy()
     ignored = 100 * float((patches.masks[np.sort(real)] == IGNORE).mean())
@@ -169,10 +169,6 @@ def _holes(patches: PatchSet, real: np.ndarray, n: int, seed: int) -> np.ndarray
     """
     chosen = numpy_generator(seed, "holes").choice(real, n, replace=n > len(real))
     return patches.masks[chosen] == IGNORE
-
-
-def _subset(positions: np.ndarray, n: int, seed: int) -> np.ndarray:
-    return numpy_generator(seed, "evaluate").permutation(positions)[:n]
 
 
 def _class_shares(patches: PatchSet, samples: PatchSet, real: np.ndarray, drawn: np.ndarray) -> dict[str, float]:

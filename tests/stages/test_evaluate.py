@@ -12,7 +12,7 @@ from specdm.metrics.kernel import kernel_distance
 from specdm.model import TrainedAutoencoder
 from specdm.nn.autoencoder import one_hot
 from specdm.patches import PatchRecord, PatchWriter, open_patches, to_reflectance
-from specdm.stages.evaluate import _subset
+from specdm.stages.batches import some_of
 
 
 @pytest.fixture(params=["segmentation", "single", "change"])
@@ -200,8 +200,8 @@ def test_features_of_the_user_stand_beside_those_of_the_teacher(tmp_path, verb, 
     assert [f["name"] for f in found["features"]] == wanted["features"]
     patches, samples = open_patches(chain.patches), open_patches(chain.samples)
     means = samples.reflectance(range(14)).mean((-2, -1))[:, 0]
-    real = patches.reflectance(_subset(patches.ids("train"), 14, 0)).mean((-2, -1))[:, 0]
-    groups = patches.index["group"].to_numpy()[_subset(patches.ids("train"), 14, 0)]
+    real = patches.reflectance(some_of(patches.ids("train"), 14, 0, "evaluate")).mean((-2, -1))[:, 0]
+    groups = patches.index["group"].to_numpy()[some_of(patches.ids("train"), 14, 0, "evaluate")]
     assert found["scores"]["fd_mine_means_image1_floor"] == pytest.approx(
         halves_floor(real, groups, 14).distance, rel=1e-4
     )

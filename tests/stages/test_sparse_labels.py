@@ -14,8 +14,8 @@ from specdm.features import TeacherFeatures
 from specdm.labels import IGNORE, SEGMUNICH
 from specdm.metrics.frechet import frechet_distance
 from specdm.patches import PatchMeta, PatchRecord, PatchWriter, open_patches
-from specdm.stages.batches import Mixture
-from specdm.stages.evaluate import _holes, _subset
+from specdm.stages.batches import Mixture, some_of
+from specdm.stages.evaluate import _holes
 from specdm.stages.feature_distances import extract
 from specdm.stages.train_teacher import load_teacher
 
@@ -152,7 +152,7 @@ def test_the_distance_of_masks_is_that_of_masks_with_holes(sparse, metrics):
     teacher, normaliser, config = load_teacher(sparse.teacher, CPU)
     extractors = [TeacherFeatures(teacher, normaliser, config["id"], len(SEGMUNICH), CPU)]
     patches, samples = open_patches(sparse.patches), open_patches(sparse.samples)
-    real, drawn = _subset(patches.ids("train"), 14, 0), np.arange(6)
+    real, drawn = some_of(patches.ids("train"), 14, 0, "evaluate"), np.arange(6)
     (of_real,), (whole,) = extract(extractors, patches, real), extract(extractors, samples, drawn)
     (holed,) = extract(extractors, samples, drawn, _holes(patches, real, 6, 0))
     distance = frechet_distance(holed["mask"], of_real["mask"])
