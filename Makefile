@@ -1,6 +1,8 @@
-# make demo   run the whole chain on simulated images, in minutes on two CPU cores
-# make test   lint, unit tests, and one small run of the whole workflow
-# Both set up what they need first: Python 3.11 or newer and nothing else is required. Any other Python: make demo PYTHON=python3.12
+# make demo         run the whole chain on simulated images, in minutes on two CPU cores
+# make test         lint, unit tests, and one small run of the whole workflow
+# make test-slurm   start a real SLURM on this machine (root, Debian's slurm-wlm and munge) and run the workflow on it
+# make graph        draw the graph of rules (needs graphviz)
+# They set up what they need first: Python 3.11 or newer and nothing else is required. Any other Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,11 +13,13 @@ DEMO   := results/demo
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint clean-demo
+.PHONY: help setup demo test test-slurm lint graph clean-demo
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
+	@sed -n 's/^# //p' Makefile | head -5
+
+setup: $(READY)
 
 demo: $(READY)
 	@echo "demo: running the chain on simulated images into $(DEMO)/ (again: continues, or does nothing when complete)"
@@ -28,6 +32,13 @@ demo: $(READY)
 test: $(READY) lint
 	@echo "test: unit tests, then one small run of the whole workflow"
 	@python -m pytest
+
+test-slurm: $(READY)
+	@echo "test-slurm: the workflow on a SLURM that is started for it, and through what clusters do to jobs"
+	@python -m pytest -m slurm -rs tests/cluster
+
+graph: $(READY)
+	@snakemake --rulegraph dot 2> /dev/null | tred | dot -Tsvg > docs/pictures/rules.svg
 
 lint: $(READY)
 	@echo "lint: ruff, snakefmt"

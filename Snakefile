@@ -20,10 +20,14 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 # The package next to this file, here and in every job, whatever the working directory or environment.
 sys.path.insert(0, workflow.basedir)
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir}; ")
+# Jobs that the executor sends elsewhere have a time limit of their own.
+ON_CLUSTER = "export SPECDM_ON_CLUSTER=1; " if workflow.remote_exec else ""
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir}; {ON_CLUSTER}")
 
 
 include: "rules/common.smk"
+include: "rules/common_generator.smk"
+include: "rules/common_downstream.smk"
 include: "rules/data.smk"
 include: "rules/autoencoder.smk"
 include: "rules/diffusion.smk"
@@ -34,22 +38,30 @@ include: "rules/downstream.smk"
 include: "rules/report.smk"
 
 
+# Light work, and what needs the network, which compute nodes often lack.
 localrules:
     all,
+    download,
     fetch_encoder,
     fetch_inception,
+    simulate,
     downstream_table,
     comparison_table,
     synthesis_table,
     steps_table,
+    draw_downstream,
     report,
+    costs_table,
+    versions,
 
 
 rule all:
-    """Tables and report of every data set, method, network and regime in the configuration."""
+    """Tables and report of every data set, method, network and regime in the configuration, and what they cost."""
     default_target: True
     input:
         f"{RESULTS}/tables/downstream.csv",
         f"{RESULTS}/tables/synthesis.csv",
         f"{RESULTS}/tables/sad_ablation.csv",
         f"{RESULTS}/report.html",
+        f"{RESULTS}/tables/costs.csv",
+        f"{RESULTS}/versions.json",

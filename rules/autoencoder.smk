@@ -1,42 +1,11 @@
 """First stage: the autoencoder and the latents it gives."""
 
 
-def initial_folder(wildcards, part):
-    """The trained model that a generator's training starts from, if any."""
-    start = CONFIG.datasets[wildcards.dataset].init_from
-    if start in CONFIG.datasets:
-        return (
-            f"{RESULTS}/models/{start}/{wildcards.method}{wildcards.generator}/{part}"
-        )
-    return f"{start}/{part}" if start else ""
-
-
-def initial_options(wildcards, part):
-    folder = initial_folder(wildcards, part)
-    return f"--init-from {shlex.quote(folder)}" if folder else ""
-
-
-def initial_files(part):
-    """An input function: the files of the model that the training of a part starts from."""
-
-    def files(wildcards):
-        folder = initial_folder(wildcards, part)
-        return [f"{folder}/{name}" for name in MODEL_FILES[:2]] if folder else []
-
-    return files
-
-
-def view_options(diffusion):
-    return f"--augment {diffusion.augment}" + (
-        " --swap-dates" if diffusion.swap_dates else ""
-    )
-
-
 rule train_autoencoder:
     """Train the two-stream (or single-stream) autoencoder of a method on a data set."""
     input:
-        rules.prepare.output,
         initial_files("autoencoder"),
+        patches=rules.prepare.output,
     output:
         multiext(f"{RESULTS}/models/{GENERATOR}/autoencoder/", *MODEL_FILES),
     log:
@@ -50,10 +19,10 @@ rule train_autoencoder:
     resources:
         gpu=1,
         runtime=1440,
-        mem_mb=24000,
+        mem_mb=memory(24000),
     params:
-        patches=rules.prepare.params.out,
-        out=f"{RESULTS}/models/{GENERATOR}/autoencoder",
+        patches=where("patches"),
+        out=subpath(output[0], parent=True),
         state=f"{RESULTS}/state/train_autoencoder/{GENERATOR_NAME}",
         settings=trained_part("autoencoder"),
         more=lambda wc: subset_options(wc) + initial_options(wc, "autoencoder"),
@@ -63,17 +32,17 @@ rule train_autoencoder:
     message:
         "Training the autoencoder of {wildcards.method} on {wildcards.dataset}"
     shell:
-        EXEC
-        + " train-autoencoder --patches {params.patches} --out {params.out} --state {params.state}"
+        LAUNCH_ON_EACH_GPU
+        + "train-autoencoder --patches {params.patches} --out {params.out} --state {params.state}"
         " --settings {params.settings:q} --seed {params.seed} {params.more} --pictures {params.pictures}"
-        " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"
+        " > {log} 2>&1"
 
 
 rule encode:
     """Encode the training and validation patches once, in all views."""
     input:
-        rules.prepare.output,
-        rules.train_autoencoder.output,
+        patches=rules.prepare.output,
+        autoencoder=rules.train_autoencoder.output,
     output:
         multiext(
             f"{RESULTS}/latents/{GENERATOR}/",
@@ -93,16 +62,17 @@ rule encode:
     threads: 8
     resources:
         gpu=1,
-        runtime=240,
-        mem_mb=16000,
+        runtime=longer_each_time(240),
+        mem_mb=memory(16000),
     params:
-        patches=rules.prepare.params.out,
-        autoencoder=rules.train_autoencoder.params.out,
-        out=f"{RESULTS}/latents/{GENERATOR}",
+        patches=where("patches"),
+        autoencoder=where("autoencoder"),
+        out=subpath(output[0], parent=True),
         views=lambda wc: view_options(method_of(wc.dataset, wc.method).diffusion),
         version=stage_version("encode"),
     message:
         "Encoding {wildcards.dataset} with the autoencoder of {wildcards.method}"
     shell:
-        "exec python -m specdm encode --patches {params.patches} --autoencoder {params.autoencoder} --out {params.out}"
+        LAUNCH
+        + "encode --patches {params.patches} --autoencoder {params.autoencoder} --out {params.out}"
         " {params.views} > {log} 2>&1"

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from specdm import attempts, slurm
 from specdm import config as specdm_config
 from specdm.errors import UserError
 from specdm.networks import folder_of
@@ -21,19 +22,35 @@ except UserError as error:
 RESULTS = CONFIG.results
 LONGEST_ARGUMENT = 120_000  # characters; Linux takes 131 071
 PATCH_FILES = ("images.npy", "masks.npy", "index.parquet", "meta.json")
+SAMPLE_FILES = (*PATCH_FILES, "asked.npy")
 MODEL_FILES = ("weights.safetensors", "config.json", "history.csv")
+# What evaluate draws of a generator.
+SET_PICTURES = ["samples.png"] + [
+    f"{name}.{suffix}"
+    for name in ("spectra", "classes", "power", "curves")
+    for suffix in ("png", "pdf")
+]
+# Where fetch-inception puts what torch-fidelity publishes.
+INCEPTION = f"{RESULTS}/encoders/inception/weights-inception-2015-12-05-6726825d.pth"
 # A generator's place. The first of several with other seeds has no suffix, and so has the usual number of labels; only
 # generators that see no more than the downstream networks depend on labels and their choice.
 GENERATOR = "{dataset}/{method}{generator}{labels}{subset}"
-GENERATOR_NAME = GENERATOR.replace("/", "-")
+GENERATOR_NAME = "{dataset}-{method}{generator}{labels}{subset}"
 # A judge's place: trained without one part of all labelled patches, or of those that a generator is shown.
 JUDGE = "judges/{dataset}/{shown}{labels}{subset}/fold{fold}"
 JUDGE_NAME = "{dataset}-{shown}{labels}{subset}-fold{fold}"
-# One process on one GPU; on more of them, by --set-resources train_diffusion:gpu=4, one process each.
-EXEC = (
-    "launch='python -m specdm'; [ {resources.gpu} -le 1 ] || launch='python -m torch.distributed.run --standalone"
-    " --nproc-per-node {resources.gpu} -m specdm'; exec $launch"
+# A downstream training's place, without its seed.
+EXPERIMENT = "{dataset}/{network}/{regime}{generator}{subset}"
+EXPERIMENT_NAME = "{dataset}-{network}-{regime}{generator}{subset}"
+# Heavy jobs run a command under a launcher, which keeps them alive on a cluster (see specdm/launch.py).
+LAUNCH = (
+    "inputs=({input:q}); outputs=({output:q}); exec python -m specdm.launch --log {log} --gpus {resources.gpu}"
+    " --threads {threads} --memory-mb {resources.mem_mb}"
+    ' --inputs "${{inputs[*]}}" --outputs "${{outputs[*]}}"'
 )
+# One process on one GPU, or with --set-resources train_diffusion:gpu=4 one on each of several.
+LAUNCH_ON_EACH_GPU = f"{LAUNCH} --process-a-gpu -- "
+LAUNCH += " -- "
 
 
 def names(values):
@@ -55,6 +72,8 @@ wildcard_constraints:
     subset=r"(\.subset[1-9]\d*)?",
     shown="full|subset",
     fold=r"\d+",
+    shard=r"[1-9]\d*",
+    shards=r"[1-9]\d*",
     labels=r"(\.labels([1-9]\d*|all))?",
 
 
@@ -63,64 +82,6 @@ def of_origin(origin):
     return names(
         name for name, dataset in CONFIG.datasets.items() if dataset.origin == origin
     )
-
-
-@functools.cache
-def method_of(dataset, method):
-    return CONFIG.method(dataset, method)
-
-
-def number(suffix):
-    """Which of several: "" -> 0, ".generator2" -> 2."""
-    return int(re.sub(r"\D", "", suffix) or 0)
-
-
-def generator_seed(wildcards):
-    return CONFIG.seed + number(wildcards.generator)
-
-
-def subset_seed(wildcards):
-    return CONFIG.seed + number(wildcards.subset)
-
-
-def labels_of(wildcards):
-    """Labelled patches that a generator of a method of generator_data: subset sees: a number, or all."""
-    if wildcards.labels == ".labelsall":
-        return "all"
-    return number(wildcards.labels) or CONFIG.datasets[wildcards.dataset].n_real
-
-
-def shown_options(wildcards):
-    """Options that show a stage only the labelled patches of the downstream networks."""
-    n_real = labels_of(wildcards)
-    if n_real == "all":
-        return ""
-    return f"--n-real {n_real} --subset-seed {subset_seed(wildcards)} "
-
-
-def subset_options(wildcards):
-    """The same, where a generator is to see no others."""
-    full = method_of(wildcards.dataset, wildcards.method).generator_data == "full"
-    return "" if full else shown_options(wildcards)
-
-
-def full_judges(wildcards):
-    """Folders of the judges that know all of the real training split but one part each."""
-    return [
-        f"{RESULTS}/judges/{wildcards.dataset}/full/fold{k}"
-        for k in range(CONFIG.evaluation.folds)
-    ]
-
-
-def judges_of(wildcards):
-    """Folders of the judges that know no more labels than a generator does."""
-    if not subset_options(wildcards):
-        return full_judges(wildcards)
-    shown = f"subset{wildcards.labels}{wildcards.subset}"
-    return [
-        f"{RESULTS}/judges/{wildcards.dataset}/{shown}/fold{k}"
-        for k in range(CONFIG.evaluation.folds)
-    ]
 
 
 def model_files(folders):
@@ -151,3 +112,44 @@ def settings(pick):
 
 def trained_part(part):
     return settings(lambda wc: getattr(method_of(wc.dataset, wc.method), part))
+
+
+def raw_files(wildcards):
+    """The marker of a finished download or simulation, or the files of the user's own scenes: newer ones are read anew."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    if isinstance(dataset, SceneDataset):
+        try:
+            return input_files(dataset.prepare.scenes, Path(dataset.raw))
+        except UserError as error:
+            raise WorkflowError(f"{wildcards.dataset}: {error}") from None
+    if dataset.origin == "given":
+        return []
+    return f"{RESULTS}/raw/{wildcards.dataset}/{dataset.origin}.json"
+
+
+def where(name):
+    """A params function: the folder of the input files of that name."""
+    return lambda wildcards, input: str(Path(input[name][0]).parent)
+
+
+def model_of(wildcards, input):
+    """A params function: the folder of the generator that an input named denoiser belongs to."""
+    return str(Path(input.denoiser[0]).parents[1])
+
+
+def memory(base_mb):
+    """A resource function: so much, twice as much after each kill for use of memory, and never more for another reason."""
+
+    def mem_mb(wildcards, rulename):
+        log = getattr(rules, rulename).log[0].format(**dict(wildcards.items()))
+        past = attempts.read(attempts.beside(Path(log)))
+        return base_mb * 2 ** attempts.times_out_of_memory(
+            past, slurm.ran_out_of_memory
+        )
+
+    return mem_mb
+
+
+def longer_each_time(minutes):
+    """A resource function: the time limit of a job that cannot go on where it was stopped."""
+    return lambda wildcards, attempt: minutes * attempt

@@ -15,16 +15,13 @@ rule download:
     retries: 2
     conda:
         "../envs/specdm.yaml"
-    resources:
-        runtime=720,
-        mem_mb=2000,
     params:
         source=lambda wc: CONFIG.datasets[wc.dataset].source,
         raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
     message:
         "Downloading {wildcards.dataset} into {params.raw}"
     shell:
-        "python -m specdm download {params.source} --out {params.raw:q} --table {workflow.basedir:q}/config/datasets.csv > {log} 2>&1"
+        "python -m specdm download {params.source} --out {params.raw:q} > {log} 2>&1"
         " && cp {params.raw:q}/download.json {output}"
 
 
@@ -40,7 +37,7 @@ rule fetch_encoder:
     conda:
         "../envs/specdm.yaml"
     params:
-        out=f"{RESULTS}/encoders/{{encoder}}",
+        out=subpath(output[0], parent=True),
     message:
         "Fetching ImageNet weights of {wildcards.encoder}"
     shell:
@@ -58,9 +55,6 @@ rule simulate:
     priority: 10  # the longest path through the workflow
     conda:
         "../envs/specdm.yaml"
-    resources:
-        runtime=30,
-        mem_mb=4000,
     params:
         source=lambda wc: CONFIG.datasets[wc.dataset].source,
         raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
@@ -72,19 +66,6 @@ rule simulate:
     shell:
         "python -m specdm simulate --source {params.source} --out {params.raw:q} --settings {params.settings:q}"
         " --seed {params.seed} > {log} 2>&1 && cp {params.raw:q}/simulate.json {output}"
-
-
-def raw_files(wildcards):
-    """The marker of a finished download or simulation, or the files of the user's own scenes: newer ones are read anew."""
-    dataset = CONFIG.datasets[wildcards.dataset]
-    if isinstance(dataset, SceneDataset):
-        try:
-            return input_files(dataset.prepare.scenes, Path(dataset.raw))
-        except UserError as error:
-            raise WorkflowError(f"{wildcards.dataset}: {error}") from None
-    if dataset.origin == "given":
-        return []
-    return f"{RESULTS}/raw/{wildcards.dataset}/{dataset.origin}.json"
 
 
 rule prepare:
@@ -101,17 +82,19 @@ rule prepare:
     conda:
         "../envs/specdm.yaml"
     resources:
-        runtime=120,
-        mem_mb=4000,
+        gpu=0,
+        runtime=longer_each_time(120),
+        mem_mb=memory(4000),
     params:
         source=lambda wc: CONFIG.datasets[wc.dataset].source,
         raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
-        out=f"{RESULTS}/patches/{{dataset}}",
+        out=subpath(output[0], parent=True),
         settings=settings(lambda wc: CONFIG.datasets[wc.dataset].prepare),
         seed=CONFIG.seed,
         version=stage_version("prepare"),
     message:
         "Cutting {wildcards.dataset} into patches"
     shell:
-        "python -m specdm prepare --source {params.source} --name {wildcards.dataset} --raw {params.raw:q}"
+        LAUNCH
+        + "prepare --source {params.source} --name {wildcards.dataset} --raw {params.raw:q}"
         " --out {params.out} --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

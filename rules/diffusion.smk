@@ -4,9 +4,9 @@
 rule train_diffusion:
     """Train the denoiser of a method on the joint latents of image and mask."""
     input:
-        rules.encode.output,
-        rules.train_autoencoder.output,
         initial_files("denoiser"),
+        latents=rules.encode.output,
+        autoencoder=rules.train_autoencoder.output,
     output:
         multiext(
             f"{RESULTS}/models/{GENERATOR}/denoiser/",
@@ -24,22 +24,22 @@ rule train_diffusion:
     resources:
         gpu=1,
         runtime=1440,
-        mem_mb=24000,
+        mem_mb=memory(24000),
     params:
-        latents=rules.encode.params.out,
-        out=f"{RESULTS}/models/{GENERATOR}/denoiser",
+        latents=where("latents"),
+        out=subpath(output[0], parent=True),
         state=f"{RESULTS}/state/train_diffusion/{GENERATOR_NAME}",
         settings=trained_part("diffusion"),
-        autoencoder=rules.train_autoencoder.params.out,
+        autoencoder=where("autoencoder"),
         more=lambda wc: initial_options(wc, "denoiser"),
-        pictures=rules.train_autoencoder.params.pictures,
+        pictures=f"{RESULTS}/figures/{GENERATOR}/training",
         seed=generator_seed,
         version=stage_version("train_diffusion"),
     message:
         "Training the denoiser of {wildcards.method} on {wildcards.dataset}"
     shell:
-        EXEC
-        + " train-diffusion --latents {params.latents} --out {params.out} --state {params.state}"
+        LAUNCH_ON_EACH_GPU
+        + "train-diffusion --latents {params.latents} --out {params.out} --state {params.state}"
         " --settings {params.settings:q} --seed {params.seed} {params.more}"
         " --autoencoder {params.autoencoder} --pictures {params.pictures}"
-        " --max-minutes $(({resources.runtime} * 93 / 100)) > {log} 2>&1"
+        " > {log} 2>&1"

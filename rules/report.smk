@@ -1,55 +1,5 @@
 """Tables and the report, collected from metric files."""
 
-import json
-
-
-def runs_of(dataset, network, regime):
-    """The parts of paths of a regime's trainings: with every generator, choice of labels and seed."""
-    wanted = CONFIG.datasets[dataset].all_regimes[regime]
-    return [
-        f"{dataset}/{folder_of(network)}/{regime}{suffix('generator', g)}{suffix('subset', s)}/seed{seed}"
-        for g in range(CONFIG.generators if wanted.synthetic else 1)
-        for s in range(CONFIG.subsets if wanted.labels != "all" else 1)
-        for seed in CONFIG.seeds
-    ]
-
-
-def suffix(what, i):
-    """The first of several has none."""
-    return f".{what}{i}" if i else ""
-
-
-def downstream_metrics(table):
-    """An input function: metrics and confusion matrices of the trainings that a table holds."""
-    return lambda wildcards: [
-        f"{RESULTS}/downstream/{run}/{file}"
-        for name, dataset in CONFIG.datasets.items()
-        for network, regime in dataset.table(table)
-        for run in runs_of(name, network, regime)
-        for file in ("metrics.json", "confusion_groups.npy")
-    ]
-
-
-def per_method(pattern):
-    first = {"generator": "", "labels": "", "subset": ""}
-    return lambda wildcards: [
-        pattern.format(dataset=name, method=method, **first)
-        for name, dataset in CONFIG.datasets.items()
-        for method in dataset.methods
-    ]
-
-
-def single_stream():
-    """Options that name the methods of one stream, the paper's baseline, for the table that compares with them."""
-    methods = sorted(
-        m for m, s in CONFIG.methods.items() if s.autoencoder.streams == "single"
-    )
-    return " ".join(f"--single-stream {m}" for m in methods)
-
-
-def repeated(option, paths):
-    return " ".join(f"{option} {path}" for path in paths)
-
 
 rule downstream_table:
     """Collect the downstream results: a row a data set, network and regime (the paper's tables 3, 5 and 6)."""
@@ -134,19 +84,10 @@ rule synthesis_table:
         " {params.copies} --out-copies {output.copies} > {log} 2>&1"
 
 
-def drawn_files(name):
-    """An input function: one file of every training of a data set that the headline table holds."""
-    return lambda wildcards: [
-        f"{RESULTS}/downstream/{run}/{name}"
-        for network, regime in CONFIG.datasets[wildcards.dataset].table("downstream")
-        for run in runs_of(wildcards.dataset, network, regime)
-    ]
-
-
 rule draw_downstream:
     """Draw scores against the amount of synthetic patches, confusions and predictions of a data set's networks."""
     input:
-        rules.prepare.output,
+        patches=rules.prepare.output,
         metrics=drawn_files("metrics.json"),
         counts=drawn_files("confusion_groups.npy"),
         predictions=drawn_files("predictions.npy"),
@@ -161,45 +102,14 @@ rule draw_downstream:
         f"{RESULTS}/logs/draw_downstream/{{dataset}}.log",
     conda:
         "../envs/specdm.yaml"
-    resources:
-        runtime=30,
-        mem_mb=4000,
     params:
-        patches=rules.prepare.params.out,
-        out=f"{RESULTS}/figures/{{dataset}}/downstream",
+        patches=where("patches"),
+        out=subpath(output[0], parent=True),
         version=stage_version("draw_downstream"),
     message:
         "Drawing the downstream networks of {wildcards.dataset}"
     shell:
         "python -m specdm draw-downstream {input.metrics} --patches {params.patches} --out {params.out} > {log} 2>&1"
-
-
-def page_note():
-    """The report's --note: sentences for its top, else nothing."""
-    simulated = [
-        name
-        for name, dataset in CONFIG.datasets.items()
-        if dataset.origin == "simulate"
-    ]
-    sentences = []
-    if simulated:
-        sentences.append(f"The images of {' and '.join(simulated)} are simulated.")
-    if shown_configuration() != CONFIG.model_dump_json():
-        sentences.append("Of many scenes the configuration shows the first only.")
-    return f"--note {shlex.quote(' '.join(sentences))}" if sentences else ""
-
-
-@functools.cache
-def shown_configuration():
-    """The whole configuration as JSON for the report; where it does not fit into a command, of many scenes the first."""
-    whole = CONFIG.model_dump_json()
-    if len(whole) <= LONGEST_ARGUMENT // 2:
-        return whole
-    short = CONFIG.model_dump(mode="json")
-    for dataset in short["datasets"].values():
-        if "scenes" in dataset["prepare"]:
-            dataset["prepare"]["scenes"] = dataset["prepare"]["scenes"][:1]
-    return json.dumps(short)
 
 
 rule report:
@@ -238,7 +148,7 @@ rule report:
         ),
         note=page_note(),
         configuration=lambda wc: shown_configuration(),
-        run=RESULTS,
+        run=subpath(output[0], parent=True),
         version=stage_version("report"),
     message:
         "Writing the report"
@@ -247,3 +157,41 @@ rule report:
         " --alignment {input.alignment} --copies {input.copies} --ablation {input.ablation} --assumptions {input.assumptions:q}"
         " {params.pictures} {params.networks} {params.patches} {params.note} --run {params.run}"
         " --configuration {params.configuration:q} > {log} 2>&1"
+
+
+rule costs_table:
+    """Collect hours, GPU hours and memory of every stage of the run, all attempts of all jobs."""
+    input:
+        rules.downstream_table.output.table,
+        rules.synthesis_table.output.table,
+        rules.report.output,
+    output:
+        table=f"{RESULTS}/tables/costs.csv",
+        text=f"{RESULTS}/tables/costs.md",
+    log:
+        f"{RESULTS}/logs/costs_table.log",
+    conda:
+        "../envs/specdm.yaml"
+    params:
+        run=subpath(output[0], ancestor=2),
+        version=stage_version("tabulate_costs"),
+    message:
+        "Collecting what the run cost"
+    shell:
+        "python -m specdm tabulate-costs {params.run} --out {output.table} > {log} 2>&1"
+
+
+rule versions:
+    """Write down the versions of all packages, of the GPU's driver and of SLURM."""
+    input:
+        f"{workflow.basedir}/requirements.lock",
+    output:
+        f"{RESULTS}/versions.json",
+    log:
+        f"{RESULTS}/logs/versions.log",
+    conda:
+        "../envs/specdm.yaml"
+    message:
+        "Writing down versions"
+    shell:
+        "python -m specdm versions --out {output} > {log} 2>&1"

@@ -4,24 +4,20 @@ STEPS = f"{GENERATOR}/steps{{steps}}"
 STEPS_NAME = f"{GENERATOR_NAME}-steps{{steps}}"
 
 
-def sampling_with_steps(wildcards):
-    sampling = method_of(wildcards.dataset, wildcards.method).sampling
-    return sampling.model_copy(update={"n_steps": int(wildcards.steps)})
-
-
-use rule sample as sample_with_steps with:
+use rule draw_samples as sample_with_steps with:
     output:
-        multiext(f"{RESULTS}/steps/{STEPS}/", *PATCH_FILES, "asked.npy"),
+        multiext(f"{RESULTS}/steps/{STEPS}/", *SAMPLE_FILES),
     log:
         f"{RESULTS}/logs/sample_with_steps/{STEPS_NAME}.log",
     benchmark:
         f"{RESULTS}/benchmarks/sample_with_steps/{STEPS_NAME}.jsonl"
     priority: 0
     params:
-        model=f"{RESULTS}/models/{GENERATOR}",
-        out=f"{RESULTS}/steps/{STEPS}",
+        model=model_of,
+        out=subpath(output[0], parent=True),
         state=f"{RESULTS}/state/sample_with_steps/{STEPS_NAME}",
         n=CONFIG.evaluation.n_samples,
+        shard="",
         name=STEPS_NAME,
         settings=settings(sampling_with_steps),
         seed=generator_seed,
@@ -32,11 +28,11 @@ use rule sample as sample_with_steps with:
 
 use rule evaluate as evaluate_with_steps with:
     input:
-        rules.prepare.output,
-        rules.sample_with_steps.output,
         rules.train_autoencoder.output,
-        rules.train_diffusion.output,
-        rules.train_teacher.output,
+        denoiser=rules.train_diffusion.output,
+        patches=rules.prepare.output,
+        samples=rules.sample_with_steps.output,
+        teacher=rules.train_teacher.output,
         inception=inception_file(),
     output:
         metrics=f"{RESULTS}/metrics/{STEPS}/synthesis.json",
@@ -46,11 +42,11 @@ use rule evaluate as evaluate_with_steps with:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_with_steps/{STEPS_NAME}.jsonl"
     params:
-        patches=rules.prepare.params.out,
-        samples=rules.sample_with_steps.params.out,
-        model=rules.sample.params.model,
-        teacher=rules.train_teacher.params.out,
-        pictures=f"{RESULTS}/figures/{STEPS}",
+        patches=where("patches"),
+        samples=where("samples"),
+        model=model_of,
+        teacher=where("teacher"),
+        pictures=lambda wc, output: str(Path(output.pictures[0]).parent),
         inception=inception_option,
         settings=settings(measured),
         seed=CONFIG.seed,
@@ -61,9 +57,9 @@ use rule evaluate as evaluate_with_steps with:
 
 use rule check_alignment as check_alignment_with_steps with:
     input:
-        rules.prepare.output,
-        rules.sample_with_steps.output,
         lambda wc: model_files(full_judges(wc)),
+        patches=rules.prepare.output,
+        samples=rules.sample_with_steps.output,
     output:
         metrics=f"{RESULTS}/metrics/{STEPS}/alignment.json",
         picture=multiext(f"{RESULTS}/figures/{STEPS}/alignment", ".png", ".pdf"),
@@ -72,21 +68,14 @@ use rule check_alignment as check_alignment_with_steps with:
     benchmark:
         f"{RESULTS}/benchmarks/check_alignment_with_steps/{STEPS_NAME}.jsonl"
     params:
-        patches=rules.prepare.params.out,
-        samples=rules.sample_with_steps.params.out,
+        patches=where("patches"),
+        samples=where("samples"),
         judges=lambda wc: full_judges(wc),
         settings=settings(measured),
         seed=CONFIG.seed,
         version=stage_version("check_alignment"),
     message:
         "Checking how the masks of {wildcards.method} in {wildcards.steps} steps fit on {wildcards.dataset}"
-
-
-def with_each_number_of_steps(file):
-    return lambda wildcards: [
-        f"{RESULTS}/metrics/{wildcards.dataset}/{wildcards.method}/steps{n}/{file}"
-        for n in CONFIG.evaluation.sampling_steps
-    ]
 
 
 rule steps_table:

@@ -1,17 +1,21 @@
 """Synthetic patch sets, and which of their patches are worth keeping."""
 
 
-rule sample:
-    """Draw a synthetic patch set, as large as the hungriest regime needs."""
+rule draw_samples:
+    """Draw a shard of a synthetic patch set; each can be drawn again by itself and is the same."""
     input:
         rules.train_autoencoder.output,
-        rules.train_diffusion.output,
+        denoiser=rules.train_diffusion.output,
     output:
-        multiext(f"{RESULTS}/samples/{GENERATOR}/", *PATCH_FILES, "asked.npy"),
+        temp(
+            multiext(
+                f"{RESULTS}/shards/{GENERATOR}/{{shard}}-of-{{shards}}/", *SAMPLE_FILES
+            )
+        ),
     log:
-        f"{RESULTS}/logs/sample/{GENERATOR_NAME}.log",
+        f"{RESULTS}/logs/draw_samples/{GENERATOR_NAME}-{{shard}}-of-{{shards}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample/{GENERATOR_NAME}.jsonl"
+        f"{RESULTS}/benchmarks/draw_samples/{GENERATOR_NAME}-{{shard}}-of-{{shards}}.jsonl"
     priority: 10  # the longest path through the workflow
     conda:
         "../envs/specdm.yaml"
@@ -19,32 +23,66 @@ rule sample:
     resources:
         gpu=1,
         runtime=480,
-        mem_mb=16000,
+        mem_mb=memory(16000),
     params:
-        model=f"{RESULTS}/models/{GENERATOR}",
-        out=f"{RESULTS}/samples/{GENERATOR}",
-        state=f"{RESULTS}/state/sample/{GENERATOR_NAME}",
-        n=lambda wc: CONFIG.datasets[wc.dataset].n_samples(
-            wc.method, CONFIG.evaluation.n_samples
-        ),
+        model=model_of,
+        out=subpath(output[0], parent=True),
+        state=f"{RESULTS}/state/draw_samples/{GENERATOR_NAME}-{{shard}}-of-{{shards}}",
+        n=n_samples,
         name=GENERATOR_NAME,
+        shard="--shard {shard}/{shards}",
         settings=trained_part("sampling"),
         seed=generator_seed,
         version=stage_version("sample"),
     message:
-        "Drawing {params.n} pairs like {wildcards.dataset} with {wildcards.method}"
+        "Drawing {params.n} pairs like {wildcards.dataset} with {params.model} {params.shard}"
     shell:
-        "exec python -m specdm sample --model {params.model} --out {params.out} --state {params.state} --n {params.n}"
-        " --name {params.name} --settings {params.settings:q} --seed {params.seed}"
-        " > {log} 2>&1"
+        LAUNCH
+        + "sample --model {params.model} --out {params.out} --state {params.state} --n {params.n} {params.shard}"
+        " --name {params.name} --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"
+
+
+rule sample:
+    """Join the shards to a synthetic patch set, as large as the hungriest regime needs."""
+    input:
+        rules.train_autoencoder.output,
+        rules.train_diffusion.output,
+        shards=shard_files,
+    output:
+        multiext(f"{RESULTS}/samples/{GENERATOR}/", *SAMPLE_FILES),
+    log:
+        f"{RESULTS}/logs/sample/{GENERATOR_NAME}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sample/{GENERATOR_NAME}.jsonl"
+    priority: 10  # the longest path through the workflow
+    conda:
+        "../envs/specdm.yaml"
+    resources:
+        gpu=0,
+        runtime=longer_each_time(60),
+        mem_mb=memory(4000),
+    params:
+        shards=lambda wc, input: [
+            str(Path(f).parent) for f in input.shards if f.endswith("meta.json")
+        ],
+        out=subpath(output[0], parent=True),
+        # What decides the shards, which are gone when they are joined: a change of it has to be seen here.
+        n=n_samples,
+        settings=trained_part("sampling"),
+        seed=generator_seed,
+        version=(stage_version("sample"), stage_version("join_samples")),
+    message:
+        "Joining {params.n} pairs like {wildcards.dataset} of {wildcards.method}"
+    shell:
+        f"{LAUNCH} join-samples {{params.shards}} --out {{params.out}} > {{log}} 2>&1"
 
 
 rule filter_samples:
     """Score every synthetic pair by how well its mask fits its image, for regimes that keep the best."""
     input:
-        rules.prepare.output,
-        rules.sample.output,
         lambda wc: model_files(judges_of(wc)),
+        patches=rules.prepare.output,
+        samples=rules.sample.output,
     output:
         multiext(
             f"{RESULTS}/filters/{GENERATOR}/", "scores.csv", "masks.npy", "filter.json"
@@ -58,13 +96,13 @@ rule filter_samples:
     threads: 8
     resources:
         gpu=1,
-        runtime=120,
-        mem_mb=16000,
+        runtime=longer_each_time(120),
+        mem_mb=memory(16000),
     params:
-        patches=rules.prepare.params.out,
-        samples=rules.sample.params.out,
+        patches=where("patches"),
+        samples=where("samples"),
         judges=lambda wc: judges_of(wc),
-        out=f"{RESULTS}/filters/{GENERATOR}",
+        out=subpath(output[0], parent=True),
         more=subset_options,
         settings=settings(lambda wc: CONFIG.filtering),
         seed=CONFIG.seed,
@@ -72,5 +110,6 @@ rule filter_samples:
     message:
         "Scoring the pairs of {wildcards.method} for {wildcards.dataset}"
     shell:
-        "exec python -m specdm filter-samples --patches {params.patches} --samples {params.samples} {params.judges}"
+        LAUNCH
+        + "filter-samples --patches {params.patches} --samples {params.samples} {params.judges}"
         " --out {params.out} --settings {params.settings:q} --seed {params.seed} {params.more} > {log} 2>&1"

@@ -46,6 +46,9 @@ class Config(Section):
     generators: int = Field(1, ge=1, description="generators a method, with the seeds seed, seed + 1, ...")
     subsets: int = Field(1, ge=1, description="choices of the n_real labelled patches, with the same seeds")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="seeds of the downstream trainings")
+    pairs_a_shard: int = Field(
+        2500, ge=1, description="synthetic pairs that one job draws; the set is the same whatever it is"
+    )
     methods: dict[Name, MethodSettings] = Field(min_length=1, description="generators; `base` names one to start from")
     datasets: dict[Name, AnyDataset] = Field(min_length=1, description="data sets")
     downstream: DownstreamSettings = Field(DownstreamSettings(), description="downstream training")

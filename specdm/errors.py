@@ -1,5 +1,7 @@
 """The exceptions that end a command in an orderly way."""
 
+PAUSED = 75  # exit status that means: saved, the same command goes on
+
 
 class UserError(Exception):
     """Something the user can mend; the message is one sentence: what, where, and how to mend it.
@@ -12,5 +14,5 @@ class TrainingLost(UserError):
     """A loss or its gradient is not finite any more; other settings, such as a smaller learning rate, may train."""
 
 
-class TrainingPaused(Exception):
-    """Training saved its state before its end; the same command continues it (exit status 75)."""
+class Paused(Exception):
+    """What was done so far is saved, as was asked for; the same command goes on (exit status 75)."""

@@ -106,3 +106,11 @@ def verb():
         return 0
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory) -> Path:
+    """The folder of a finished small run of the whole workflow."""
+    from tests.workflow_runs import small_run as run
+
+    return run(tmp_path_factory.mktemp("workflow"))

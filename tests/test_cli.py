@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from specdm import lock
 from specdm.cli import app
+from specdm.cli.app import alone_in
 
 ROOT = Path(__file__).parents[1]
 VERBS = sorted(typer.main.get_command(app).commands)
@@ -219,3 +222,41 @@ def test_a_paused_training_claims_nothing(tmp_path, verb, segmentation_patches, 
     status = verb("train-teacher", **parts, settings={"width": 4, "steps": 3, "batch": 2}, max_minutes=1e-9)
     assert status == 75
     assert "parameters" not in capsys.readouterr().out
+
+
+def test_a_command_with_a_state_is_alone_in_it(tmp_path, monkeypatch):
+    state = tmp_path / "state"
+    own = lock.of(state)
+    for name in ("RANK", lock.HELD):
+        monkeypatch.delenv(name, raising=False)
+    with alone_in(state):
+        assert own.exists()
+    assert not own.exists()
+    with alone_in(None):
+        pass
+    monkeypatch.setenv(lock.HELD, str(lock.of(tmp_path / "other")))
+    with alone_in(state):
+        assert own.exists()
+    monkeypatch.setenv(lock.HELD, str(own))  # the launcher holds it
+    with alone_in(state):
+        assert not own.exists()
+    monkeypatch.delenv(lock.HELD)
+    monkeypatch.setenv("RANK", "1")  # one of several processes of one training
+    with alone_in(state):
+        assert not own.exists()
+
+
+def test_the_lock_of_a_command_is_that_of_its_state(tmp_path, verb, monkeypatch):
+    state, held = tmp_path / "state", []
+    monkeypatch.setattr(lock, "held", lambda path: held.append(path) or contextlib.nullcontext())
+    verb("sample", model=tmp_path / "none", out=tmp_path / "out", state=state, n=2)
+    assert held == [lock.of(state)]
+
+
+def test_a_pause_leaves_a_note_for_who_asked_for_one(tmp_path, verb, monkeypatch, segmentation_patches):
+    note = tmp_path / "note"
+    folders = dict(patches=segmentation_patches, out=tmp_path / "out", state=tmp_path / "state")
+    settings = {"width": 4, "steps": 3, "batch": 2}
+    assert verb("train-teacher", **folders, settings=settings, max_minutes=1e-9) == 75 and not note.exists()
+    monkeypatch.setenv("SPECDM_PAUSED", str(note))
+    assert verb("train-teacher", **folders, settings=settings, max_minutes=1e-9) == 75 and note.exists()

@@ -18,6 +18,14 @@ def test_the_conda_environment_pins_what_the_lock_pins():
     assert environment["dependencies"][-1] == {"pip": locked()}
 
 
+def test_the_part_from_conda_is_small_and_pinned_exactly():
+    environment = yaml.safe_load((REPOSITORY / "envs" / "specdm.yaml").read_text())
+    conda = environment["dependencies"][:-1]
+    assert [line.split("=")[0] for line in conda] == ["python", "pip"]
+    assert all(re.fullmatch(r"\w+=\d+(\.\d+)+", line) for line in conda)
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+
+
 def test_every_line_of_the_lock_is_a_name_and_a_version():
     assert locked()
     for line in locked():

@@ -12,7 +12,7 @@ from specdm.report.page import page
 from specdm.report.parts import parts, top
 from specdm.report.run_parts import Machine
 from specdm.report.run_parts import parts as run_parts
-from tests.report.examples import found, scored
+from tests.report.examples import cost, found, scored
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MACHINE = Machine("Linux", "processor", 2, (), {})
@@ -72,7 +72,7 @@ def written() -> str:
     """The page, with a text that would break it if it were not escaped."""
     run = found(note="</script><script>throw 1</script><img src=x>", alignment=[scored("<network>", 0.8, 0.7, 0.9)])
     document = "| said | chosen |\n|---|---|\n| a | `b` |\n"
-    last = run_parts(run.sets, [], {"sample": [{"s": 90}]}, MACHINE, None, document)
+    last = run_parts(run.sets, [], [cost("sample", 0.025), cost("all", 0.025)], MACHINE, None, document)
     return page("title", top(run), [*parts(run), *last])
 
 

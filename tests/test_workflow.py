@@ -2,27 +2,27 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from specdm import rasters
+from specdm import attempts
 from specdm.labels import IGNORE
 from specdm.patches import open_patches
-from tests.workflow_runs import REPOSITORY, SMALL, jobs_of, snakemake
+from tests.workflow_runs import REPOSITORY, SMALL, commands_of, jobs_of, run_snakemake, snakemake
 
 
 def test_paper_experiments_plan_on_a_bare_clone(tmp_path):
     jobs = jobs_of(snakemake(tmp_path, "-n", "--", "results/tables/downstream.csv"))
-    assert sum(jobs.values()) < 260
+    assert sum(jobs.values()) < 280
     assert jobs["download"] == jobs["prepare"] == 2
     # data sets x (seven regimes for three networks, five more for the first) x seeds
     assert jobs["train_downstream"] == 2 * (7 * 3 + 5) * 3
     assert jobs["search_downstream"] == 2 * (7 * 3 + 5)
-    assert jobs["train_diffusion"] == 2 * 3  # specdm, specdm-subset, ldm
+    assert jobs["train_diffusion"] == jobs["sample"] == 2 * 3  # specdm, specdm-subset, ldm
+    assert jobs["draw_samples"] == 8 + 4 + 4 + 3  # 20 000 for a filter, 10 000 twice; oscd fits into one job each
     assert jobs["filter_samples"] == 2 and jobs["train_judge"] == 2 * 3
     assert jobs["fetch_encoder"] == 3  # of the networks that start from ImageNet
     assert not (tmp_path / "results").exists()
@@ -43,7 +43,7 @@ def test_generators_can_start_from_another_data_set_and_see_fewer_labels(tmp_pat
     assert jobs_of(output)["train_autoencoder"] == jobs_of(output)["train_diffusion"] == 2
     start = "--init-from results/models/segmunich/specdm"
     stages = ("train-autoencoder", "train-diffusion", "encode")
-    commands = {stage: re.findall(rf"(?:specdm|launch) {stage} .*", output) for stage in stages}
+    commands = {stage: commands_of(output)[stage] for stage in stages}
     for part, stage in (("autoencoder", "train-autoencoder"), ("denoiser", "train-diffusion")):
         oscd = [c for c in commands[stage] if "--out results/models/oscd" in c]
         assert len(oscd) == 1 and f"{start}/{part}" in oscd[0]
@@ -62,15 +62,68 @@ def test_a_network_of_another_library_has_a_folder_and_settings_of_its_own(tmp_p
     )
     target = "results/downstream/oscd/smp-fpn-resnet18-diff/real/seed0/metrics.json"
     output = snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)])
-    command = next(c for c in re.findall(r".*specdm train-downstream .*", output))
+    (command,) = commands_of(output)["train-downstream"]
     assert "--network smp:fpn/resnet18/diff " in command and '"steps":77' in command
     assert "--out results/downstream/oscd/smp-fpn-resnet18-diff/real/seed0 " in command
 
 
 def test_several_gpus_start_as_many_processes(tmp_path):
     target = "results/models/segmunich/specdm/denoiser/config.json"
-    output = snakemake(tmp_path, "-n", "-p", "--set-resources", "train_diffusion:gpu=4", "--", target)
-    assert "--standalone --nproc-per-node" in next(c for c in re.findall(r".*train-diffusion .*", output))
+    wanted = ["--resources", "gpu=4", "--set-resources", "train_diffusion:gpu=4"]
+    output = snakemake(tmp_path, "-n", "-p", *wanted, "--", target)
+    launched = next(c for c in re.findall(r".*train-diffusion .*", output))
+    assert "--gpus 4 " in launched and "--process-a-gpu -- train-diffusion" in launched
+    assert "--gpus 1 " in next(c for c in re.findall(r".*train-autoencoder .*", output))
+    fewer = snakemake(tmp_path, "-n", "-p", "--resources", "gpu=1", *wanted[2:], "--", target)  # the local profile
+    assert "--gpus 1 " in next(c for c in re.findall(r".*train-diffusion .*", fewer))
+
+
+@pytest.fixture
+def job_that_ran_out(tmp_path):
+    """Leaves a record of a job: job_that_ran_out("oscd", outcomes...)."""
+
+    def leave(name: str, *outcomes: str) -> None:
+        record = attempts.beside(tmp_path / f"results/logs/train_diffusion/{name}.log")
+        for i, outcome in enumerate(outcomes):
+            attempts.begin(record, attempts.Attempt("", float(i), "node", "", 1, 0))
+            attempts.end(record, float(i), outcome, 1, 1.0, 1.0)
+
+    return leave
+
+
+def test_memory_doubles_after_each_kill_for_it_and_for_nothing_else(tmp_path, job_that_ran_out):
+    target = [f"results/models/{name}/specdm/denoiser/config.json" for name in ("segmunich", "oscd")]
+
+    def asked() -> dict[str, str]:
+        output = snakemake(tmp_path, "-n", "-p", "--", *target)
+        found = re.findall(r"--memory-mb (\d+) .* -- train-diffusion .*--out results/models/(\w+)", output)
+        return {name: memory for memory, name in found}
+
+    assert asked() == {"segmunich": "24000", "oscd": "24000"}
+    job_that_ran_out("oscd-specdm", "failed", "paused", "cut off")
+    assert asked() == {"segmunich": "24000", "oscd": "24000"}
+    job_that_ran_out("segmunich-specdm", "out of memory", "paused", "out of memory")
+    assert asked() == {"segmunich": "96000", "oscd": "24000"}
+
+
+def test_a_set_is_drawn_in_shards_of_whole_batches(tmp_path):
+    more = tmp_path / "more.yaml"
+    target = "results/samples/oscd/specdm/meta.json"
+
+    def shards(pairs_a_shard: int) -> list[str]:
+        more.write_text(f"pairs_a_shard: {pairs_a_shard}\n")
+        output = snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)])
+        drawn, (joined,) = commands_of(output)["sample"], commands_of(output)["join-samples"]
+        given = [re.search(r"--shard (\S+)", c)[1] for c in drawn]
+        assert sorted(joined.split(" --out")[0].split()) == sorted(
+            f"results/shards/oscd/specdm/{shard.replace('/', '-of-')}" for shard in given
+        )
+        assert len({re.search(r"--state (\S+)", c)[1] for c in drawn}) == len(drawn)
+        return sorted(given)
+
+    assert shards(5000) == ["1/1"]
+    assert shards(900) == ["1/3", "2/3", "3/3"]  # 2 000 pairs to measure
+    assert len(shards(1)) == 63  # in batches of 32
 
 
 def test_wrong_key_stops_before_the_first_job_with_one_sentence(tmp_path):
@@ -82,41 +135,6 @@ def test_wrong_key_stops_before_the_first_job_with_one_sentence(tmp_path):
         failure.value
     )
     assert "Traceback" not in str(failure.value)
-
-
-def write_scene(folder: Path) -> None:
-    """A scene of five bands with two classes, of which most is not labelled, and its configuration own.yaml."""
-    rng = np.random.default_rng(0)
-    codes = np.kron(rng.integers(1, 3, (12, 12)), np.ones((16, 16), int))
-    image = codes * 400 + rng.integers(0, 100, (5, *codes.shape))
-    codes[rng.random(codes.shape) < 0.6] = 0
-    place = ("EPSG:32633", (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_100_000.0))
-    rasters.write(folder / "image.tif", image.astype(np.uint16), *place)
-    rasters.write(folder / "labels.tif", codes[None].astype(np.uint8), *place)
-    prepare = {
-        "scenes": [{"images": "image.tif", "labels": "labels.tif"}],
-        "wavelengths_nm": [450, 550, 650, 850, 1600],
-        "level": "BOA",
-        "scale": 1e-4,
-        "classes": [{"name": "meadow", "codes": [1]}, {"name": "wood", "codes": [2]}],
-        "ignore_codes": [0],
-        "patch_px": 32,
-    }
-    own = {"source": "scene", "raw": str(folder), "n_real": 8, "networks": ["segformer-b0"], "prepare": prepare}
-    own["regimes"] = {"real": {"real": 1, "synthetic": 0}, "augmented-x1": {"real": 1, "synthetic": 1}}
-    own["teacher"] = {"width": 4, "batch": 4, "steps": 2}
-    (folder / "own.yaml").write_text(yaml.safe_dump({"datasets": {"own": own}}))
-
-
-@pytest.fixture(scope="module")
-def small_run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("workflow")
-    write_scene(folder)
-    threads = yaml.safe_load((REPOSITORY / "workflow/profiles/demo/profile.yaml").read_text())["set-threads"]
-    single = [f"{rule}={n}" for rule, n in threads.items()]  # jobs of one thread side by side, as the demo's
-    configfiles = [*SMALL, f"{folder}/own.yaml"]
-    snakemake(folder, "--quiet", "--set-threads", *single, "--", configfiles=configfiles)
-    return folder
 
 
 @pytest.mark.workflow
@@ -171,32 +189,58 @@ def test_the_users_own_scene_keeps_its_unlabelled_pixels_and_gets_whole_masks(sm
 
 
 @pytest.mark.workflow
-def test_changed_labels_are_prepared_anew_and_the_benchmarks_are_not(small_run):
-    labels = small_run / "labels.tif"
-    before = labels.read_bytes()
-    labels.write_bytes(before + b"changed")
-    jobs = jobs_of(snakemake(small_run, "-n", configfiles=[*SMALL, f"{small_run}/own.yaml"]))
-    labels.write_bytes(before)  # the content decides, not the time
-    assert jobs["prepare"] == jobs["train_autoencoder"] == 1 and jobs["train_downstream"] == 2
+def test_every_heavy_job_is_measured_and_counted_in_the_table_of_costs(small_run):
+    results = small_run / "results/test"
+    table = pd.read_csv(results / "tables/costs.csv").set_index("stage")
+    assert table.loc["train_downstream", "jobs"] == 7 and table.loc["train_diffusion", "jobs"] == 3
+    assert table.loc["all", "jobs"] == table["jobs"].sum() / 2 and table.loc["all", "failed"] == 0
+    assert (table["peak_mib"].dropna() > 50).all()
+    for stage in ("prepare", "train_autoencoder", "encode", "draw_samples", "sample", "evaluate", "search_downstream"):
+        assert table.loc[stage, "job_hours"] > 0, stage
+    versions = json.loads((results / "versions.json").read_text())
+    assert versions["packages"]["torch"] and versions["commit"]
 
 
-@pytest.mark.workflow
-def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
-    changed = small_run / "changed.yaml"
-    changed.write_text("datasets: {oscd: {method_overrides: {diffusion: {steps: 3}}}}\n")
-    jobs = jobs_of(snakemake(small_run, "-n", configfiles=[*SMALL, f"{small_run}/own.yaml", str(changed)]))
-    jobs.pop("all")
-    assert jobs == {
-        "train_diffusion": 1,
-        "sample": 1,
-        "filter_samples": 1,
-        "evaluate": 1,
-        "check_alignment": 1,
-        "check_copies": 1,
-        "search_downstream": 2,  # the augmented regimes of oscd; its real regime and segmunich stay
-        "train_downstream": 2,
-        "downstream_table": 1,
-        "draw_downstream": 1,
-        "synthesis_table": 1,
-        "report": 1,
-    }
+def test_the_workflow_follows_snakemakes_conventions():
+    done = run_snakemake("--lint", cwd=REPOSITORY)
+    assert done.returncode == 0 and "in a good condition" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("profile", ["slurm", "workflow/profiles/local", "workflow/profiles/demo"])
+def test_the_profiles_work_as_typed_in_a_clone(tmp_path, profile):
+    """Snakemake finds `slurm` in the root of the clone; its values are those of the installed version."""
+    target = "results/demo/tables/downstream.csv" if "demo" in profile else "results/tables/downstream.csv"
+    arguments = ["-n", "--profile", profile, "--directory", str(tmp_path)]
+    done = run_snakemake(*arguments, "--", target, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs_of(done.stdout + done.stderr)["train_downstream"] >= 6
+
+
+def test_the_example_of_a_site_is_a_second_profile_that_loses_nothing_of_the_first(tmp_path):
+    profiles = REPOSITORY / "workflow/profiles"
+    site = yaml.safe_load((profiles / "site.example.yaml").read_text())
+    first = yaml.safe_load((profiles / "slurm/profile.yaml").read_text())
+    for key in site.keys() & first.keys():  # a key replaces that of the first profile whole
+        assert first[key].items() <= site[key].items(), key
+    listed = snakemake(tmp_path, "--list-rules")
+    assert all(re.search(rf"^{rule} \(", listed, re.MULTILINE) for rule in site["set-resources"])
+    arguments = ["-n", "--profile", "slurm", "--profile", f"{profiles}/site.example.yaml", "--directory", str(tmp_path)]
+    done = run_snakemake(*arguments, "--", "results/patches/oscd/meta.json", cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_with_a_gpu_can_ask_for_it_as_gres(tmp_path):
+    text = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    rules = re.split(r"^(?=rule |use rule )", text, flags=re.MULTILINE)
+    with_gpu = {re.match(r"rule (\w+)", rule)[1] for rule in rules if "gpu=1," in rule}
+    with_gpu |= {new for old, new in re.findall(r"^use rule (\w+) as (\w+)", text, re.MULTILINE) if old in with_gpu}
+    listed = yaml.safe_load((REPOSITORY / "workflow/profiles/gres.yaml").read_text())["set-resources"]
+    assert set(listed) == with_gpu and len(with_gpu) > 12
+    assert all(wanted == {"gpu": 0, "gres": "gpu:1"} for wanted in listed.values())
+
+
+def test_the_picture_of_the_rules_is_that_of_the_workflow(tmp_path):
+    picture = (REPOSITORY / "docs/pictures/rules.svg").read_text()
+    drawn = set(re.findall(r">(\w+)</text>", picture))
+    jobs = jobs_of(snakemake(tmp_path, "-n"))
+    assert drawn == set(jobs), "make graph"

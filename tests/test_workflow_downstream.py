@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from tests.workflow_runs import jobs_of, snakemake
+from tests.workflow_runs import commands_of, jobs_of, snakemake
 
 
 @pytest.fixture
@@ -16,10 +16,7 @@ def planned(tmp_path):
         more = tmp_path / "more.yaml"
         more.write_text(yaml.safe_dump(changed or {"seed": 0}))
         output = snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)])
-        commands: dict[str, list[str]] = {}
-        for verb, rest in re.findall(r"(?:specdm|launch) ([a-z-]+) (.*)", output):
-            commands.setdefault(verb, []).append(rest)
-        return jobs_of(output), commands
+        return jobs_of(output), commands_of(output)
 
     return plan
 

@@ -6,26 +6,79 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import yaml
+
+from specdm import rasters
+
 REPOSITORY = Path(__file__).parents[1]
 SMALL = [f"{REPOSITORY}/config/demo.yaml", f"{REPOSITORY}/config/test.yaml"]
 
 
-def snakemake(folder: Path, *arguments: str, configfiles: list[str] | None = None) -> str:
-    """Run Snakemake on the repository's Snakefile in a working folder and return what it printed."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", f"{REPOSITORY}/Snakefile", "--directory", str(folder)]
-    command += ["--cores", "2", "--resources", "gpu=0"]
+def snakemake(
+    folder: Path, *arguments: str, configfiles: list[str] | None = None, repository: Path = REPOSITORY
+) -> str:
+    """Run Snakemake on a repository's Snakefile in a working folder and return what it printed."""
+    command = ["--snakefile", f"{repository}/Snakefile", "--directory", str(folder), "--cores", "2"]
+    command += ["--resources", "gpu=0"]
     if configfiles:
         command += ["--configfile", *configfiles]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, env=os.environ | {"PATH": path}, check=False
-    )
+    done = run_snakemake(*command, *arguments)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     return output
+
+
+def run_snakemake(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess:
+    """Run Snakemake as a user with an activated environment does."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    env = os.environ | {"PATH": path} | environ
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=cwd)
 
 
 def jobs_of(output: str) -> dict[str, int]:
     """Rule -> number of jobs, from the table that a dry run prints."""
     table = output.rsplit("Job stats:", 1)[-1].split("total", 1)[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def commands_of(output: str) -> dict[str, list[str]]:
+    """Verb -> what follows it in each command that a dry run with -p prints, under the launcher or not."""
+    found: dict[str, list[str]] = {}
+    for verb, rest in re.findall(r"(?:-m specdm|-m specdm\.launch .* --) +([a-z-]+) (.*)", output):
+        found.setdefault(verb, []).append(rest)
+    return found
+
+
+def write_scene(folder: Path) -> None:
+    """A scene of five bands with two classes, of which most is not labelled, and its configuration own.yaml."""
+    rng = np.random.default_rng(0)
+    codes = np.kron(rng.integers(1, 3, (12, 12)), np.ones((16, 16), int))
+    image = codes * 400 + rng.integers(0, 100, (5, *codes.shape))
+    codes[rng.random(codes.shape) < 0.6] = 0
+    place = ("EPSG:32633", (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_100_000.0))
+    rasters.write(folder / "image.tif", image.astype(np.uint16), *place)
+    rasters.write(folder / "labels.tif", codes[None].astype(np.uint8), *place)
+    prepare = {
+        "scenes": [{"images": "image.tif", "labels": "labels.tif"}],
+        "wavelengths_nm": [450, 550, 650, 850, 1600],
+        "level": "BOA",
+        "scale": 1e-4,
+        "classes": [{"name": "meadow", "codes": [1]}, {"name": "wood", "codes": [2]}],
+        "ignore_codes": [0],
+        "patch_px": 32,
+    }
+    own = {"source": "scene", "raw": str(folder), "n_real": 8, "networks": ["segformer-b0"], "prepare": prepare}
+    own["regimes"] = {"real": {"real": 1, "synthetic": 0}, "augmented-x1": {"real": 1, "synthetic": 1}}
+    own["teacher"] = {"width": 4, "batch": 4, "steps": 2}
+    (folder / "own.yaml").write_text(yaml.safe_dump({"datasets": {"own": own}}))
+
+
+def small_run(folder: Path) -> Path:
+    """Run the whole workflow at its smallest, with a scene of the user's own beside the benchmarks, in a folder."""
+    write_scene(folder)
+    threads = yaml.safe_load((REPOSITORY / "workflow/profiles/demo/profile.yaml").read_text())["set-threads"]
+    single = [f"{rule}={n}" for rule, n in threads.items()]  # jobs of one thread side by side, as the demo's
+    snakemake(folder, "--quiet", "--set-threads", *single, "--", configfiles=[*SMALL, f"{folder}/own.yaml"])
+    return folder

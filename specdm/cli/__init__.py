@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
-from specdm.cli import data, downstream, generator, measuring, results  # noqa: F401  registers their verbs, in the chain's order
+from specdm.cli import data, downstream, generator, measuring, results, setup  # noqa: F401  registers verbs, in the chain's order
 from specdm.cli.app import app
-from specdm.errors import TrainingPaused, UserError
-
-PAUSED = 75  # exit status that means: saved, the same command goes on
+from specdm.errors import PAUSED, Paused, UserError
 
 
 def main() -> None:
-    """Run the command line: one sentence and exit status 1 for what a user can mend, 75 for a paused training."""
+    """Run the command line: one sentence and exit status 1 for what a user can mend, 75 for work that was paused."""
     try:
         app()
     except UserError as error:
         sys.exit(f"error: {error}")
-    except TrainingPaused as pause:
+    except Paused as pause:
         print(pause, file=sys.stderr)
+        if note := os.environ.get("SPECDM_PAUSED"):  # a launcher of several processes does not learn the exit status
+            Path(note).touch()
         sys.exit(PAUSED)

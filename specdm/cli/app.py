@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -31,10 +34,24 @@ def verb(overview: str) -> Callable:
         @functools.wraps(command)
         def run(*args, **kwargs) -> None:
             started = time.monotonic()
-            made = command(*args, **kwargs)
+            with alone_in(kwargs.get("state")):
+                made = command(*args, **kwargs)
             if made:
                 print(f"{name}: {made}, {duration(time.monotonic() - started)}", flush=True)
 
         return app.command(name, short_help=overview)(run)
 
     return register
+
+
+def alone_in(state: Path | None) -> contextlib.AbstractContextManager:
+    """Within it no other command works in the same state.
+
+    The lock is held by the launcher where there is one. Processes that torchrun started by hand are not locked: they
+    would have to wait for each other.
+    """
+    from specdm import lock
+
+    if state is None or "RANK" in os.environ or os.environ.get(lock.HELD) == str(lock.of(state)):
+        return contextlib.nullcontext()
+    return lock.held(lock.of(state))

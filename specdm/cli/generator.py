@@ -25,7 +25,6 @@ from specdm.arguments import (
     read_share,
 )
 from specdm.cli.app import verb
-from specdm.errors import UserError
 
 
 @verb("patch set -> autoencoder")
@@ -98,17 +97,25 @@ def sample(
     seed: Seed = 0,
     want: Annotated[list[str], typer.Option(help="class=fraction to ask for, for example wetland=0.3")] = [],  # noqa: B006
     guidance: Annotated[float | None, typer.Option(help="above 1: exaggerate what is asked for", min=0)] = None,
-    shard: Annotated[str | None, typer.Option(help="k/m: draw the k-th of m shares and write no set yet")] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="write the set from the shards that were drawn")] = False,
+    shard: Annotated[str | None, typer.Option(help="k/m: draw the k-th of m shares of the set only")] = None,
+    max_minutes: MaxMinutes = 0,
 ) -> str:
-    """Draw a synthetic patch set; resumes, or runs as shards (--shard 1/4 ... 4/4, then --merge)."""
+    """Draw a synthetic patch set, or a shard of it (--shard 1/4 ... 4/4, then join-samples); resumes."""
     from specdm.settings import SamplingSettings
     from specdm.stages.sample import sample as stage
 
-    if merge and shard:
-        raise UserError("--merge joins the shards that were drawn: give it without --shard.")
     section = read_section(SamplingSettings, settings)
     section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
     if guidance is not None:
         section = section.model_copy(update={"guidance": guidance})
-    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), merge)
+    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), max_minutes)
+
+
+@verb("shards of a synthetic set -> the set")
+def join_samples(
+    shards: Annotated[list[Path], typer.Argument(help="folders of sample --shard, all of one set")], out: Out
+) -> str:
+    """Join the shards of a synthetic patch set that several jobs drew; equal to the set drawn at once."""
+    from specdm.stages.join_samples import join_samples as stage
+
+    return stage(shards, out)

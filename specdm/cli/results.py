@@ -80,6 +80,17 @@ def tabulate_steps(
     return stage(metrics, alignment, out, picture)
 
 
+@verb("records of a run -> table of hours and memory")
+def tabulate_costs(
+    run: Annotated[Path, typer.Argument(help="folder of the run, with logs and benchmarks")],
+    out: Annotated[Path, typer.Option(help="table (CSV), beside it a readable one (.md)")],
+) -> str:
+    """Add up what every stage of a run cost: jobs and their attempts, hours, GPU hours, memory."""
+    from specdm.stages.tabulate_costs import tabulate_costs as stage
+
+    return stage(run, out)
+
+
 @verb("tables -> their headline columns on the screen")
 def summarise(
     downstream: Annotated[Path, typer.Argument(help="table of downstream results")],

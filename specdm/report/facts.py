@@ -1,16 +1,23 @@
-"""What was run: times of the stages, versions behind the results, the configuration, the assumptions."""
+"""What was run: costs of the stages, versions behind the results, the configuration, the assumptions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from specdm.config import Config
+from specdm.costs import SECONDS_AN_HOUR, Cost
 from specdm.report.html import Cell, Row, Table, number, word
 from specdm.settings import MethodSettings
 
 MIB_A_GIB = 1024
+NOTE_OF_TIMES = (
+    "Every attempt of every job of this folder, also of older settings and of other tables. The time of GPUs counts "
+    "every GPU of an attempt. Lost is what failed or ran out of memory, also where the job went on from a state that "
+    "it had saved. Of attempts of unknown length (killed with what watched them, or still running) no time is counted. "
+    "Cores are those of the jobs as they last ran, on average."
+)
 
 
 def clock(seconds: float) -> str:
@@ -19,24 +26,26 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
-def times(runs: Mapping[str, Sequence[Row]]) -> Table:
-    """Time and memory of every stage, from the lines of Snakemake's benchmark files: stage -> its runs."""
-    titles = ["stage", "runs", "time of all (h:mm:ss)", "of the longest", "processor time", "largest memory (GiB)"]
-    rows = []
-    for stage, own in runs.items():
-        seconds = [float(run["s"]) for run in own]
-        busy = [float(run["cpu_time"]) for run in own if _measured(run.get("cpu_time"))]
-        memory = [float(run["max_rss"]) for run in own if _measured(run.get("max_rss"))]
-        spent = [Cell(clock(value), value) for value in (sum(seconds), max(seconds))]
-        line = [word(stage), number(len(own), ".0f"), *spent]
-        line.append(Cell(clock(sum(busy)), sum(busy)) if busy else Cell())
-        rows.append([*line, number(max(memory) / MIB_A_GIB, ".2f") if memory else Cell()])
-    return Table(titles, rows)
+def times(costs: Sequence[Cost]) -> Table:
+    """What every stage cost, and all together in the last row; `costs` end with that row."""
+    titles = ["stage", "jobs", "attempts", "paused", "out of memory", "failed", "cut off", "time of all (h:mm:ss)"]
+    titles += ["time of GPUs", "of the longest job", "lost", "attempts of unknown length", "largest memory (GiB)"]
+    *rows, last = map(_cost, costs)
+    return Table([*titles, "memory asked for (GiB)", "cores used"], rows, last)
 
 
-def _measured(value: object) -> bool:
-    """Snakemake writes "NA" where a run was too short to be measured."""
-    return isinstance(value, int | float)
+def _cost(own: Cost) -> list[Cell]:
+    counts = (own.jobs, own.attempts, own.paused, own.out_of_memory, own.failed, own.cut_off)
+    hours = (own.job_hours, own.gpu_hours, own.longest_hours, own.lost_hours)
+    memory = (None if mib is None else mib / MIB_A_GIB for mib in (own.peak_mib, own.asked_mib))
+    return [
+        word(own.stage),
+        *(number(n, ".0f") for n in counts),
+        *(Cell(clock(spent * SECONDS_AN_HOUR), spent * SECONDS_AN_HOUR) for spent in hours),
+        number(own.without_hours, ".0f"),
+        *(number(gib, ".2f") for gib in memory),
+        number(own.cores_used, ".1f"),
+    ]
 
 
 def origins(stamps: Sequence[Row]) -> Table:

@@ -19,10 +19,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table without HTML: titles of its columns, and rows of cells."""
+    """A table without HTML: titles of its columns, rows of cells, and cells of a last row that stays last."""
 
     titles: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    foot: Sequence[Cell] = ()
 
 
 def text(value: object) -> str:
@@ -70,12 +71,17 @@ def table(shown: Table, caption: str = "") -> str:
     filled = [i for i in range(len(shown.titles)) if any(row[i].text for row in shown.rows)]
     kind = {i: "" if any(row[i].value is not None for row in shown.rows) else " class=text" for i in filled}
     head = "".join(f"<th scope=col{kind[i]}>{text(shown.titles[i])}</th>" for i in filled)
-    body = "".join(f"<tr>{''.join(_cell(row[i], kind[i]) for i in filled)}</tr>" for row in shown.rows)
+    body = "".join(_line(row, kind) for row in shown.rows)
+    foot = f"<tfoot>{_line(shown.foot, kind)}</tfoot>" if shown.foot else ""
     title = f"<caption>{text(caption)}</caption>" if caption else ""
     return (
         f"<div class=scroll tabindex=0><table class=sortable>{title}<thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+        f"<tbody>{body}</tbody>{foot}</table></div>"
     )
+
+
+def _line(row: Sequence[Cell], kind: Mapping[int, str]) -> str:
+    return f"<tr>{''.join(_cell(row[i], of_column) for i, of_column in kind.items())}</tr>"
 
 
 def _cell(cell: Cell, kind: str) -> str:

@@ -22,7 +22,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .25rem .45rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
 th { vertical-align: bottom; background: var(--soft); font-weight: 600 } td { white-space: nowrap }
 th.text, td.text { text-align: left } td.long { white-space: normal; min-width: 22rem }
-tbody tr:hover { background: var(--soft) }
+tbody tr:hover { background: var(--soft) } tfoot td { font-weight: 600; border-top: 2px solid var(--line) }
 th button { font: inherit; text-align: inherit; color: inherit; background: none; border: 0; padding: 0;
   cursor: pointer }
 th button::after { content: "\\2195"; color: #9aa3a9; margin-left: .25em; font-weight: 400 }

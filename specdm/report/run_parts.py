@@ -10,6 +10,7 @@ from importlib import metadata
 
 from specdm import provenance
 from specdm.config import Config
+from specdm.costs import Cost
 from specdm.report import facts
 from specdm.report.html import Row, bullets, folded, note, table, text
 from specdm.report.page import Part
@@ -49,7 +50,7 @@ class Machine:
 def parts(
     sets: Sequence[DataSet],
     stamps: Sequence[Row],
-    times: Mapping[str, Sequence[Row]],
+    costs: Sequence[Cost],
     machine: Machine,
     configuration: Config | None,
     assumptions: str,
@@ -57,14 +58,12 @@ def parts(
     """Data, what was run, what was assumed."""
     return [
         Part("data", "Data", "".join(described(data) for data in sets) or note("No patch sets were given.")),
-        Part("run", "What was run", _run(stamps, times, machine, configuration)),
+        Part("run", "What was run", _run(stamps, costs, machine, configuration)),
         Part("assumed", "What was assumed", _assumed(assumptions)),
     ]
 
 
-def _run(
-    stamps: Sequence[Row], times: Mapping[str, Sequence[Row]], machine: Machine, configuration: Config | None
-) -> str:
+def _run(stamps: Sequence[Row], costs: Sequence[Cost], machine: Machine, configuration: Config | None) -> str:
     content = "<h3>Settings</h3>"
     if configuration is None:
         content += note("The configuration was not given.")
@@ -82,13 +81,9 @@ def _run(
     )
     content += note("This is the machine that wrote the page; the table above says where results were made.")
     content += "<h3>Time and memory</h3>"
-    if not times:
+    if not costs:
         return content + note("No measured times were given.")
-    return (
-        content
-        + table(facts.times(times))
-        + note("Each job as it last ran, also jobs of other tables; of an interrupted training its last session only.")
-    )
+    return content + table(facts.times(costs)) + note(facts.NOTE_OF_TIMES)
 
 
 def _assumed(document: str) -> str:

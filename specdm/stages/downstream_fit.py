@@ -170,7 +170,7 @@ def fit(
     is of real patches. The test split is not touched.
 
     Raises:
-        UserError, TrainingPaused: see specdm.training.fit.
+        UserError, Paused: see specdm.training.fit.
     """
     run, training_set, normaliser = experiment.run, experiment.training_set, experiment.normaliser
     labels = experiment.patches.meta.labels

@@ -11,6 +11,7 @@ import pandas as pd
 
 from specdm import files
 from specdm.config import Config
+from specdm.costs import costs
 from specdm.errors import UserError
 from specdm.patches import SPLITS, PatchSet, open_patches
 from specdm.report import run_parts
@@ -18,7 +19,7 @@ from specdm.report.page import page
 from specdm.report.parts import Found, Pictures, parts, top
 from specdm.report.sets import DataSet, ShownClass
 
-STAGE_VERSION = 7
+STAGE_VERSION = 8
 # Columns without which a table is of another version; all others are shown where they exist.
 NEEDED = {
     "downstream": "dataset network regime method n_real n_synthetic n_runs n_pairs n_seeds n_generators augmentation "
@@ -65,7 +66,8 @@ def report(
         patch_sets: the real patch sets, for counts, checksums and legends.
         note: sentences for the top of the page, for example that images are simulated.
         configuration: the configuration of the run.
-        run: folder of the run; its times (benchmarks) and provenance (metrics, downstream) are shown where they exist.
+        run: folder of the run; its times (logs, benchmarks) and provenance (metrics, downstream) are shown
+            where they exist.
         assumptions: the document with the table of what was assumed (docs/paper.md).
 
     Raises:
@@ -80,12 +82,12 @@ def report(
         configuration=configuration,
     )
     machine = run_parts.Machine.here(_accelerators())
-    stamps, times = ([], {}) if run is None else (list(_stamps(run, found)), _times(run / "benchmarks"))
+    stamps, spent = ([], []) if run is None else (list(_stamps(run, found)), costs(run))
     document = "" if assumptions is None else _text(assumptions)
     text = page(
         "SpecDM: what this run found",
         top(found),
-        [*parts(found), *run_parts.parts(found.sets, stamps, times, machine, configuration, document)],
+        [*parts(found), *run_parts.parts(found.sets, stamps, spent, machine, configuration, document)],
     )
     with files.new_file(out) as temporary:
         temporary.write_text(text)
@@ -160,16 +162,6 @@ def _stamps(run: Path, found: Found) -> Iterator[dict]:
         keys = [metrics.get(key) for key in ("dataset", "method", "network", "regime")]
         if tuple(keys[:2]) in methods or (keys[0], *keys[2:]) in trained:
             yield metrics["provenance"]
-
-
-def _times(benchmarks: Path) -> dict[str, list[dict]]:
-    """Lines of Snakemake's benchmark files, by stage."""
-    found: dict[str, list[dict]] = {}
-    for path in sorted(benchmarks.glob("*/*.jsonl")):
-        found.setdefault(path.parent.name, []).extend(
-            json.loads(line) for line in path.read_text().splitlines() if line
-        )
-    return found
 
 
 def _accelerators() -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from specdm import files, provenance
-from specdm.errors import UserError
+from specdm.errors import Paused, UserError
 from specdm.metrics.coverage import fraction_errors
 from specdm.model import Drawing, SpecDM
 from specdm.patches import PatchRecord, PatchWriter, class_counts, to_dn
@@ -31,7 +32,7 @@ def sample(
     seed: int,
     name: str,
     shard: tuple[int, int] | None = None,
-    merge: bool = False,
+    max_minutes: float = 0,
 ) -> str:
     """Draw n labelled patches and write them as a patch set, with asked.npy, the class fractions asked for (n,K).
 
@@ -41,46 +42,51 @@ def sample(
     Args:
         model_folder: the generator.
         out: folder of the patch set.
-        state: folder of the finished batches, shared by all shards.
+        state: folder of the finished batches.
         n: patches.
         settings: sampler, steps, batch, what to ask for.
         seed: of noise and of the fractions asked for.
         name: of the synthetic set.
-        shard: (k, m) draws every m-th batch from the k-th on (k = 1..m) and writes no set.
-        merge: draw nothing, write the set from the shards' batches.
+        shard: (k, m) draws only the k-th of m shares of the n patches (k = 1..m), a set of its own; all of them
+            together make the whole set (specdm.stages.join_samples).
+        max_minutes: pause after this time, 0 for never.
 
     Returns:
         What was made, in words.
 
     Raises:
-        UserError: when the model is incomplete, or batches are missing when shards are merged.
+        UserError: when the model is incomplete, memory does not suffice, or there are fewer batches than shards.
+        Paused: when the time is used up.
     """
+    ends = time.monotonic() + 60 * max_minutes if max_minutes else np.inf
     model = SpecDM.from_pretrained(model_folder)
     ids = {
         part: json.loads((model_folder / part / "config.json").read_text())["id"]
         for part in ("autoencoder", "denoiser")
     }
-    stamp = provenance.stamp("sample", STAGE_VERSION, seed, settings.model_dump(mode="json"))
-    key = files.digest({"models": ids, "seed": seed, "settings": stamp["settings"], "stage_version": STAGE_VERSION})
-    batches = {}
-    for start in range(0, n, settings.batch):
-        stop = min(start + settings.batch, n)
-        batches[state / key / f"{start:08d}-{stop:08d}.npz"] = range(start, stop)
-    if merge:
-        missing = [indices for path, indices in batches.items() if not path.exists()]
-        if missing:
-            raise UserError(
-                f"{state} lacks {sum(map(len, missing))} of {n} patches, the first is number {missing[0].start}: run "
-                "all shards with the same model, n, seed and settings first."
-            )
-    else:
-        mine = dict(list(batches.items())[shard[0] - 1 :: shard[1]] if shard else batches)
-        _draw(model, mine, _drawing(settings), seed, f"drawing {name}")
-        if shard:
-            return f"shard {shard[0]} of {shard[1]}, {sum(map(len, mine.values()))} of {n} patches kept in {state}"
-    asked, got = _write(model, batches, out, name, stamp | {"models": ids})
+    origin = provenance.stamp("sample", STAGE_VERSION, seed, settings.model_dump(mode="json")) | {"models": ids}
+    key = files.digest({key: origin[key] for key in ("models", "seed", "settings", "stage_version")})
+    ranges = _ranges(n, settings.batch, shard)
+    words = f"drawing {name}"
+    if shard:
+        origin["shard"] = {"k": shard[0], "m": shard[1], "n": n, "key": key}
+        words += f", shard {shard[0]} of {shard[1]}"
+    batches = {state / key / f"{r.start:08d}-{r.stop:08d}.npz": r for r in ranges}
+    _draw(model, batches, _drawing(settings), seed, words, ends)
+    asked, got = _write(model, batches, out, name, origin)
     shutil.rmtree(state, ignore_errors=True)
-    return f"{n} patches in {out}{_how_well(asked, got, model.autoencoder.meta.labels.names, settings)}"
+    return f"{len(asked)} patches in {out}{_how_well(asked, got, model.autoencoder.meta.labels.names, settings)}"
+
+
+def _ranges(n: int, batch: int, shard: tuple[int, int] | None) -> list[range]:
+    """The batches as numbers of patches, all or those of a shard: the same batches, so that results are equal bits."""
+    ranges = [range(start, min(start + batch, n)) for start in range(0, n, batch)]
+    if shard is None:
+        return ranges
+    k, m = shard
+    if m > len(ranges):
+        raise UserError(f"--shard: {n} patches in batches of {batch} make {len(ranges)} shards at most, not {m}.")
+    return ranges[(k - 1) * len(ranges) // m : k * len(ranges) // m]
 
 
 def _drawing(settings: SamplingSettings) -> Drawing:
@@ -88,13 +94,17 @@ def _drawing(settings: SamplingSettings) -> Drawing:
     return Drawing(settings.sampler, settings.n_steps, settings.guidance, settings.want, half)
 
 
-def _draw(model: SpecDM, batches: dict[Path, range], drawing: Drawing, seed: int, name: str) -> None:
-    """Draw the batches that are not there yet, each into a file of its own."""
+def _draw(model: SpecDM, batches: dict[Path, range], drawing: Drawing, seed: int, name: str, ends: float) -> None:
+    """Draw the batches that are not there yet, each into a file of its own, until the monotonic clock says `ends`."""
     missing = {path: indices for path, indices in batches.items() if not path.exists()}
     total = sum(map(len, batches.values()))
     done = total - sum(map(len, missing.values()))
     progress, meta = Progress(name, total, start=done), model.autoencoder.meta
+    slowest_s = 0.0
     for path, indices in missing.items():
+        began = time.monotonic()
+        if began + slowest_s > ends:
+            raise Paused(f"{name} is saved at {done} of {total} patches: the same command goes on.")
         try:
             refl, masks, asked = model.draw(indices, seed, drawing)
         except torch.OutOfMemoryError as error:
@@ -103,6 +113,7 @@ def _draw(model: SpecDM, batches: dict[Path, range], drawing: Drawing, seed: int
             np.savez(stream, images=to_dn(refl, meta, model.autoencoder.dtype), masks=masks, asked=asked)
         done += len(indices)
         progress.update(done)
+        slowest_s = max(slowest_s, time.monotonic() - began)
 
 
 def _write(

@@ -37,7 +37,7 @@ def search_downstream(
         What was chosen, in words.
 
     Raises:
-        UserError, TrainingPaused: see specdm.training.fit.
+        UserError, Paused: see specdm.training.fit.
     """
     ends = time.monotonic() + 60 * max_minutes
     experiment = downstream_fit.read(run, inputs, settings, state)

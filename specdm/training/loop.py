@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from specdm.errors import TrainingLost, TrainingPaused, UserError
+from specdm.errors import Paused, TrainingLost, UserError
 from specdm.randomness import seed_of
 from specdm.training import state as states
 from specdm.training.ahead import Ahead
@@ -61,7 +61,7 @@ def fit(
             told).
         UserError: when memory does not suffice, the batch does not divide into its parts, or a state of other settings
             meets plan.resume_only.
-        TrainingPaused: when the time budget is used up or SIGTERM arrives; the state is saved.
+        Paused: when the time budget is used up or SIGTERM arrives; the state is saved.
     """
     started = time.monotonic()
     processes = Processes(plan)
@@ -109,9 +109,9 @@ def fit(
     path = state / "history.csv" if writes else None
     record = Record(name, plan.steps, done, history, sums, path, plan.report_every_s, processes.device)
     row_every, last_save, pause_of_saving = every(plan.steps, N_ROWS), started, plan.save_every_s
-    left_out = 0
+    left_out, slowest_s, before = 0, 0.0, math.inf  # the first step may have to compile: it counts for nothing
     parts = _parts(range(done, plan.steps), plan.accumulate, processes.rank, n_parts)
-    with _SigtermFlag() as interrupted, Ahead(task.data_at, parts) as ahead:
+    with _SigtermFlag() as interrupted, Ahead(task.data_at, parts, processes.loaders) as ahead:
         for step in range(done, plan.steps):
             for group, lr in zip(optimiser.param_groups, base_lrs, strict=True):
                 group["lr"] = lr * lr_factor(step)
@@ -142,12 +142,13 @@ def fit(
             record.tell(step + 1, ahead.waited_s / max(now - started, 1e-9), speak=bool(row) or last)
             if plan.patience and best["since"] >= plan.patience:
                 break
-            budget_used = bool(plan.max_minutes) and now - started > 60 * plan.max_minutes
+            slowest_s, before = max(slowest_s, now - before), now
+            budget_used = bool(plan.max_minutes) and now - started + slowest_s > 60 * plan.max_minutes
             if not last and processes.any(interrupted() or budget_used):
                 save(step + 1)
                 processes.wait()  # torchrun ends the other processes, also one that still writes, when one has left
                 record.close()
-                raise TrainingPaused(f"{name} is saved at step {step + 1} of {plan.steps}: the same command goes on.")
+                raise Paused(f"{name} is saved at step {step + 1} of {plan.steps}: the same command goes on.")
             if not last and now - last_save > pause_of_saving:
                 save(step + 1)
                 last_save = time.monotonic()

@@ -71,8 +71,8 @@ class Task:
     """What is trained on.
 
     Attributes:
-        data_at: part of a step -> what its loss needs, on the CPU; called ahead of time from another thread, so all of
-            its randomness must come from the step.
+        data_at: part of a step -> what its loss needs, on the CPU; called ahead of time from other threads, several at
+            the same time, so all of its randomness must come from the step.
         losses: (model, data, device) -> named float32 scalars with "total", the one minimised.
         batch: samples of a step, over all processes; must divide into the parts.
         ids: part of a step -> names of its samples, told when a loss is not finite.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import resource
-import sys
 from pathlib import Path
 
 import torch
 
-from specdm import files
+from specdm import files, memory
 from specdm.progress import Progress
 
 
@@ -87,5 +85,4 @@ class Record:
         """The most memory used so far: of the GPU, or of the process."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**30
-        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, else in KiB
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+        return memory.peak_mb() / 1024

@@ -4,6 +4,7 @@ import io
 
 from PIL import Image
 
+from specdm.costs import Cost
 from specdm.report.parts import Found, Pictures
 from specdm.report.sets import DataSet, ShownClass
 
@@ -41,6 +42,13 @@ def measured(dataset="towns", method="specdm", **more):
     row |= dict(share_real_a_b=0.9, share_synthetic_a_b=0.999, share_real_wood=0.1, share_synthetic_wood=0.001)
     row |= dict(presence_real_a_b=1.0, presence_synthetic_a_b=1.0, presence_real_wood=0.5, presence_synthetic_wood=0.02)
     return row | dict(asked_error=0.034, asked_error_shuffled=0.21) | more
+
+
+def cost(stage, hours, **more):
+    """What one job of a stage cost that was done at its first attempt."""
+    fields = dict(jobs=1, attempts=1, paused=0, out_of_memory=0, failed=0, cut_off=0, lost_hours=0.0, without_hours=0)
+    fields |= dict(job_hours=hours, gpu_hours=hours, longest_hours=hours, peak_mib=512, asked_mib=4096, cores_used=1.5)
+    return Cost(stage, **fields | more)
 
 
 def png(width=40, height=30):

@@ -16,7 +16,7 @@ from specdm.report.parts import parts, top
 from specdm.report.run_parts import Machine
 from specdm.report.run_parts import parts as run_parts
 from specdm.report.sets import bands_in_words, described, legend
-from tests.report.examples import copied, data_set, found, measured, pictures, png, scored, trained
+from tests.report.examples import copied, cost, data_set, found, measured, pictures, png, scored, trained
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Machine("Linux-6", "some <processor>", 2, (), {"numpy": "2.4"})
@@ -158,11 +158,12 @@ def test_what_was_run_and_assumed():
     own = config.load([ROOT / "config" / "config.yaml"])
     document = "| said | chosen |\n|---|---|\n| a | `b` |\n"
     stamps = [dict(stage="evaluate", stage_version=5, specdm_version="0.1.0", commit="abc1234")]
-    made = {p.anchor: p.content for p in run_parts([], stamps, {"sample": [{"s": 90}]}, MACHINE, own, document)}
+    spent = [cost("sample", 0.025), cost("all", 0.025)]
+    made = {p.anchor: p.content for p in run_parts([], stamps, spent, MACHINE, own, document)}
     assert "abc1234" in made["run"] and "some &lt;processor&gt;, 2 cores; no GPU" in made["run"]
     assert "0:01:30" in made["run"] and "numpy 2.4" in made["run"] and "&quot;n_bootstrap&quot;" in made["run"]
     assert "1 choices" in made["assumed"] and "<code>b</code>" in made["assumed"]
-    nothing = {p.anchor: p.content for p in run_parts([], [], {}, MACHINE, None, "")}
+    nothing = {p.anchor: p.content for p in run_parts([], [], [], MACHINE, None, "")}
     assert nothing["run"].count("given") == 3 and "not given" in nothing["assumed"]
 
 

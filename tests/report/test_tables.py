@@ -8,7 +8,7 @@ import pytest
 from specdm import config
 from specdm.report import comparisons, facts, measures
 from specdm.report.html import Cell, Table, interval, number, signed, table, word
-from tests.report.examples import copied, measured, scored, trained
+from tests.report.examples import copied, cost, measured, scored, trained
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,12 +85,44 @@ def test_copies_are_percents():
     assert shown["held-out real (%)"] == ["1.25"] and shown["N"] == ["300"]
 
 
-def test_times_add_up_and_memory_is_the_largest():
-    runs = {"sample": [{"s": 3600.4, "cpu_time": 100, "max_rss": 512}, {"s": 61.2, "cpu_time": 20.0, "max_rss": 2048}]}
-    shown = columns(facts.times(runs | {"encode": [{"s": 0.2, "cpu_time": "NA", "max_rss": "NA"}]}))
-    assert shown["time of all (h:mm:ss)"] == ["1:01:02", "0:00:00"] and shown["of the longest"][0] == "1:00:00"
-    assert shown["processor time"] == ["0:02:00", ""] and shown["largest memory (GiB)"] == ["2.00", ""]
-    assert shown["runs"] == ["2", "1"]
+def test_a_last_row_stands_below_the_body_without_the_columns_that_were_left_out():
+    made = table(Table(["stage", "empty", "n"], [[word("a"), Cell(), number(1)]], [word("all"), Cell(), number(1)]))
+    foot = '<tfoot><tr><td class=text>all</td><td data-value="1.0">1.000</td></tr></tfoot>'
+    assert made.endswith(f"</tbody>{foot}</table></div>") and "empty" not in made
+    assert "tfoot" not in table(Table(["a"], [[word("b")]]))
+
+
+def test_every_cost_has_its_place_and_all_stand_in_the_last_row():
+    counts = dict(jobs=2, attempts=9, paused=3, out_of_memory=4, failed=5, cut_off=6, without_hours=7)
+    hours = dict(gpu_hours=4.5, longest_hours=1.0, lost_hours=0.25)
+    first = cost("sample", 1.51, **counts, **hours, peak_mib=2560, asked_mib=24064, cores_used=0.74)
+    bare = cost("encode", 1 / 3600, peak_mib=None, asked_mib=None, cores_used=None)
+    made = facts.times([first, bare, cost("all", 2.0)])
+    shown = columns(made)
+    assert list(zip(*shown.values(), strict=True)) == [
+        (
+            "sample",
+            "2",
+            "9",
+            "3",
+            "4",
+            "5",
+            "6",
+            "1:30:36",
+            "4:30:00",
+            "1:00:00",
+            "0:15:00",
+            "7",
+            "2.50",
+            "23.50",
+            "0.7",
+        ),
+        ("encode", "1", "1", "0", "0", "0", "0", "0:00:01", "0:00:01", "0:00:01", "0:00:00", "0", "", "", ""),
+    ]
+    names = ["paused", "out of memory", "failed", "cut off", "time of all (h:mm:ss)", "time of GPUs"]
+    names += ["of the longest job", "lost", "attempts of unknown length", "largest memory (GiB)"]
+    assert list(shown) == ["stage", "jobs", "attempts", *names, "memory asked for (GiB)", "cores used"]
+    assert [cell.text for cell in made.foot][::7] == ["all", "2:00:00", "1.5"] and made.rows[0][7].value == 5436
 
 
 def test_results_of_several_states_of_the_code_are_doubtful():

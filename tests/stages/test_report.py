@@ -4,7 +4,8 @@ import re
 import pandas as pd
 import pytest
 
-from specdm import files
+from specdm import attempts, files
+from specdm.attempts import Attempt
 from specdm.metrics.segmentation import slug
 from specdm.patches import open_patches
 from tests.report.examples import measured, png
@@ -51,6 +52,12 @@ def run(tmp_path, runs, verb, segmentation_patches, change_patches):
         measurement = json.dumps({"s": seconds, "max_rss": 512.0, "cpu_time": seconds})
         with files.new_file(root / "benchmarks" / "sample" / f"{name}.jsonl") as temporary:
             temporary.write_text(measurement + "\n")
+    for started, outcome, spent in ((1.0, "failed", 1000.0), (2.0, "done", 260.0)):  # of job a: both count
+        record = root / "logs" / "sample" / "a.attempts.jsonl"
+        attempts.begin(record, Attempt("c", started, "host", "", 1, 4096, gpus=2))
+        with record.open("a") as stream:
+            ending = {"started": started, "outcome": outcome, "status": 0, "seconds": spent, "peak_mb": 300.0}
+            stream.write(json.dumps(ending) + "\n")
     tables = root / "tables"
     metrics = [root / "metrics" / name / "specdm" / "synthesis.json" for name in ("fields", "towns")]
     out = dict(out=tables / "downstream.csv", out_seeds=tables / "s.csv", out_groups=tables / "g.csv")
@@ -115,7 +122,27 @@ def test_both_data_sets_have_verdicts_and_their_own_facts(page, segmentation_pat
 
 def test_times_and_provenance_are_those_of_the_run(page):
     block = page.split('<h2 id="run">')[1].split("<h3>Machine")
-    assert ">0:02:00<" in block[1] and ">0:01:40<" in block[1] and ">0.50<" in block[1]
+    # Of all: 1000 + 260 + 20 s, twice 1260 s of GPUs, 1260 s of the longest job.
+    shown = [
+        "all",
+        "2",
+        "3",
+        "0",
+        "0",
+        "1",
+        "0",
+        "0:21:20",
+        "0:42:00",
+        "0:21:00",
+        "0:16:40",
+        "0",
+        "0.50",
+        "4.00",
+        "1.0",
+    ]
+    rows = re.findall("<tr>(<td class=text>(?:sample|all)<.*?)</tr>", block[1])
+    assert [re.findall("<td[^>]*>(.*?)</td>", row) for row in rows] == [["sample", *shown[1:]], shown]
+    assert "last session" not in block[1] and "Every attempt of every job" in block[1]
     rows = re.findall(r"<td class=text>(evaluate|train-downstream)</td>.*?(\d+)</td></tr>", block[0])
     assert rows == [("evaluate", "2"), ("train-downstream", "1")]
     assert "other" not in block[0]  # a method that the tables do not hold

@@ -1,12 +1,13 @@
-"""Samples drawn in shares, as by an array of jobs, and merged."""
+"""Samples drawn in shards, as by several jobs, and joined to one set."""
 
+import json
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from specdm.model import SpecDM
 from specdm.patches import open_patches
+from specdm.stages import sample
 
 N = 14  # in batches of 3: five batches, of which the last is smaller
 
@@ -32,75 +33,110 @@ class _Numbers(list):
 
 @pytest.fixture
 def run(tmp_path, verb, settings, conditioned_chain):
-    """Runs the verb with more words or options; its folders are attributes."""
+    """Draws a shard with run.draw("2/3", ...) into a folder of its own; joins folders with run.join(...)."""
 
-    def sample(*words, **options):
-        arguments = dict(model=conditioned_chain.model, out=folders.out, state=folders.state, n=N)
-        return verb("sample", *words, **arguments | {"settings": settings.sampling} | options)
+    def draw(shard=None, out=None, **options):
+        name = (shard or "whole").replace("/", "-of-")
+        folders = dict(out=out or tmp_path / name, state=tmp_path / f"state-{name}")
+        arguments = dict(model=conditioned_chain.model, n=N, settings=settings.sampling) | folders
+        return verb("sample", **arguments | ({"shard": shard} if shard else {}) | options)
 
-    folders = SimpleNamespace(out=tmp_path / "out", state=tmp_path / "state", sample=sample)
-    return folders
+    def join(*shards):
+        return verb("join-samples", *(tmp_path / name for name in shards), out=tmp_path / "joined")
+
+    return SimpleNamespace(draw=draw, join=join, folder=tmp_path)
 
 
-@pytest.mark.parametrize("shares", [3, 7])
-def test_merged_shares_are_the_set_of_a_single_run(run, drawn, conditioned_chain, shares):
-    for k in (3, 1, 2, *range(4, shares + 1)):
-        assert run.sample(shard=f"{k}/{shares}") == 0
-        assert not run.out.exists()
+@pytest.mark.parametrize("m", [1, 3, 5])
+def test_joined_shards_are_the_set_of_a_single_run_byte_for_byte(run, drawn, m):
+    for k in range(m, 0, -1):
+        assert run.draw(f"{k}/{m}") == 0
     assert sorted(drawn) == list(range(N))
-    drawn.clear()
-    assert run.sample("--merge") == 0
-    assert drawn == []
-    merged, whole = open_patches(run.out), open_patches(conditioned_chain.samples)
-    assert merged.meta.checksums == whole.meta.checksums
-    np.testing.assert_array_equal(np.load(run.out / "asked.npy"), np.load(conditioned_chain.samples / "asked.npy"))
-    assert not run.state.exists()
+    assert run.join(*(f"{k}-of-{m}" for k in range(1, m + 1))) == 0
+    assert run.draw(out=run.folder / "whole", name="synthetic") == 0
+    for name in ("images.npy", "masks.npy", "asked.npy", "index.parquet", "meta.json"):
+        assert (run.folder / "joined" / name).read_bytes() == (run.folder / "whole" / name).read_bytes(), name
+    assert not list(run.folder.glob("state*/*"))
 
 
-def test_a_share_tells_its_part_of_the_patches(run, drawn, capsys):
-    run.sample(shard="2/3")
-    assert drawn == [3, 4, 5, 12, 13]
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith(f"sample: shard 2 of 3, 5 of {N} patches kept in {run.state}, ")
+def test_a_shard_is_a_set_of_its_own_whose_patches_know_their_number(run, drawn, capsys):
+    assert run.draw("2/3") == 0
+    assert drawn == [3, 4, 5, 6, 7, 8]
+    shard = open_patches(run.folder / "2-of-3")
+    assert shard.index["id"].tolist() == [f"synthetic-{i:06d}" for i in range(3, 9)]
+    assert shard.meta.provenance["shard"] | {"key": ""} == {"k": 2, "m": 3, "n": N, "key": ""}
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"sample: 6 patches in {run.folder / '2-of-3'}, ")
 
 
-def test_merging_without_all_shares_tells_how_many_patches_are_missing_and_the_first(run):
-    run.sample(shard="1/3")
-    assert run.sample("--merge") == (
-        f"error: {run.state} lacks 8 of {N} patches, the first is number 3: run all shards with the same model, n, "
-        "seed and settings first."
-    )
-    assert not run.out.exists()
+def test_a_shard_drawn_again_is_the_same(run):
+    run.draw("2/3")
+    first = (run.folder / "2-of-3" / "images.npy").read_bytes()
+    run.draw("2/3", out=run.folder / "again")
+    assert (run.folder / "again" / "images.npy").read_bytes() == first
 
 
-@pytest.mark.parametrize("changed", [{"seed": 1}, {"want": "change=0.2"}, {"guidance": 2}])
-def test_shares_of_another_order_are_not_merged(run, changed):
+def test_shards_may_be_given_in_any_order(run):
     for k in (1, 2):
-        run.sample(shard=f"{k}/2")
-    assert run.sample("--merge", **changed).startswith(f"error: {run.state} lacks 14 of 14 patches, the first is ")
+        run.draw(f"{k}/2")
+    assert run.join("2-of-2", "1-of-2") == 0
+    ids = open_patches(run.folder / "joined").index["id"].tolist()
+    assert ids == [f"synthetic-{i:06d}" for i in range(N)]
 
 
-def test_a_killed_share_goes_on_where_it_was(run, drawn):
-    drawn.interrupt = 9
-    assert run.sample(shard="1/3") == 130
+def test_a_missing_shard_is_named(run):
+    run.draw("1/3"), run.draw("3/3")
+    told = f"error: {run.folder / 'joined'}: shard 2 of 3 is missing: give the folder of each shard once."
+    assert run.join("1-of-3", "3-of-3") == told
+    assert not (run.folder / "joined").exists()
+
+
+def test_a_shard_given_twice_is_refused(run):
+    run.draw("1/2"), run.draw("2/2")
+    assert "a shard is given twice" in run.join("1-of-2", "2-of-2", "1-of-2")
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"want": "change=0.2"}, {"guidance": 2}, {"n": 13}])
+def test_shards_of_different_sets_are_not_joined(run, changed):
+    run.draw("1/2"), run.draw("2/2", **changed)
+    assert run.join("1-of-2", "2-of-2").startswith(f"error: {run.folder / 'joined'}: the shards are of different sets")
+
+
+def test_a_whole_set_is_no_shard(run):
+    run.draw(out=run.folder / "whole")
+    assert run.join("whole") == f"error: {run.folder / 'whole'} is no shard: draw it with `specdm sample --shard k/m`."
+
+
+def test_a_killed_shard_goes_on_where_it_was(run, drawn):
+    drawn.interrupt = 6
+    assert run.draw("2/3") == 130
     drawn.interrupt = None
-    assert drawn == [0, 1, 2]
-    assert run.sample(shard="1/3") == 0
-    assert drawn == [0, 1, 2, 9, 10, 11]
-    assert [path.name for path in sorted(run.state.rglob("*.npz"))] == [
-        "00000000-00000003.npz",
-        "00000009-00000012.npz",
-    ]
+    assert drawn == [3, 4, 5] and not (run.folder / "2-of-3").exists()
+    assert run.draw("2/3") == 0
+    assert drawn == [3, 4, 5, 6, 7, 8]
 
 
-def test_an_unshared_run_takes_over_what_shares_have_drawn(run, drawn, conditioned_chain):
-    run.sample(shard="2/2")
-    assert run.sample() == 0
-    assert sorted(drawn) == list(range(N))
-    assert open_patches(run.out).meta.checksums == open_patches(conditioned_chain.samples).meta.checksums
+def test_more_shards_than_batches_are_refused(run):
+    assert run.draw("1/6") == "error: --shard: 14 patches in batches of 3 make 5 shards at most, not 6."
 
 
-def test_a_share_is_drawn_or_all_are_merged_not_both(tmp_path, verb, segmentation_chain):
-    folders = dict(model=segmentation_chain.model, out=tmp_path / "out", state=tmp_path / "state", n=4)
-    refused = verb("sample", "--merge", **folders, shard="1/2")
-    assert refused == "error: --merge joins the shards that were drawn: give it without --shard."
+def test_drawing_pauses_in_time_and_goes_on(run, drawn, monkeypatch, capsys):
+    clock, draw = SimpleNamespace(now=1000.0), SpecDM.draw
+
+    def slow(*arguments):
+        clock.now += 60
+        return draw(*arguments)
+
+    monkeypatch.setattr(sample, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(SpecDM, "draw", slow)
+    assert run.draw(max_minutes=2.5) == 75  # two batches of a minute each; a third would end too late
+    assert drawn == list(range(6))
+    assert "drawing synthetic is saved at 6 of 14 patches: the same command goes on." in capsys.readouterr().err
+    assert run.draw(max_minutes=60) == 0
+    assert drawn == list(range(N))
+
+
+def test_the_provenance_of_a_joined_set_names_no_shard(run):
+    run.draw("1/1")
+    run.join("1-of-1")
+    meta = json.loads((run.folder / "joined" / "meta.json").read_text())
+    assert "shard" not in meta["provenance"] and meta["provenance"]["stage"] == "sample"

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from specdm.errors import TrainingPaused, UserError
+from specdm.errors import Paused, UserError
 from specdm.nn import downstream
 from specdm.patches import open_patches
 from specdm.settings import DownstreamSettings, Regime
@@ -77,12 +77,12 @@ def test_an_interrupted_search_trains_no_candidate_twice(search, monkeypatch):
     def recorded(experiment, settings, state, *rest):
         if len(trained) == 2:
             trained.append("stopped")
-            raise TrainingPaused("later")
+            raise Paused("later")
         trained.append(state.name)
         return original(experiment, settings, state, *rest)
 
     monkeypatch.setattr(downstream_fit, "fit", recorded)
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         search()
     search()
     names = [f"rate-{rate}-steps-{steps}" for rate in (1, 20) for steps in (0.5, 1)]
@@ -90,7 +90,7 @@ def test_an_interrupted_search_trains_no_candidate_twice(search, monkeypatch):
 
 
 def test_the_time_of_all_candidates_together_is_limited(search):
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         search(max_minutes=1e-6)
 
 

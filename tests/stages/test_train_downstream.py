@@ -16,6 +16,7 @@ from specdm.stages.batches import Mixture
 from specdm.stages.downstream_fit import Run
 from specdm.stages.train_downstream import train_downstream
 from specdm.stages.training_set import Inputs, compose
+from specdm.training import devices
 
 
 @pytest.fixture(params=["mixed-0", "change"])
@@ -110,9 +111,18 @@ def test_seeds_train_different_weights(trained_downstream):
 def train(tmp_path, segmentation_patches, settings):
     """Trains on real patches: train(patches=..., out=..., subset_seed=..., max_minutes=..., settings changed)."""
 
-    def run(patches=segmentation_patches, out="out", subset_seed=0, max_minutes=0.0, resume_only=False, **changed):
+    def run(
+        patches=segmentation_patches,
+        out="out",
+        subset_seed=0,
+        max_minutes=0.0,
+        resume_only=False,
+        augmentation="basic",
+        **changed,
+    ):
+        regime = Regime(real=1, synthetic=0, augmentation=augmentation)
         train_downstream(
-            Run("fields", "segformer-b0", "real", Regime(real=1, synthetic=0), 6, subset_seed=subset_seed),
+            Run("fields", "segformer-b0", "real", regime, 6, subset_seed=subset_seed),
             Inputs(patches),
             DownstreamSettings(**settings.downstream | changed),
             tmp_path / out,
@@ -142,10 +152,10 @@ def test_the_test_split_is_read_once_after_training(monkeypatch, segmentation_pa
 
 
 def test_a_paused_training_ends_like_an_uninterrupted_one(train):
-    from specdm.errors import TrainingPaused
+    from specdm.errors import Paused
 
     whole = train(out="whole")
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(max_minutes=1e-9)
     parts = train()
     a, b = (load_file(folder / "weights.safetensors") for folder in (whole, parts))
@@ -153,10 +163,20 @@ def test_a_paused_training_ends_like_an_uninterrupted_one(train):
     assert (whole / "metrics.json").read_text() == (parts / "metrics.json").read_text()
 
 
-def test_another_choice_of_labels_is_another_run(train):
-    from specdm.errors import TrainingPaused
+@pytest.mark.parametrize("augmentation", ["basic", "strong"])
+def test_several_loading_threads_train_the_same_weights(train, monkeypatch, augmentation):
+    """A GPU has several; here the network stays on the processor."""
+    single = train(out="single", augmentation=augmentation, steps=6)
+    monkeypatch.setattr(devices.Processes, "loaders", property(lambda self: 4, lambda self, n: None), raising=False)
+    several = train(out="several", augmentation=augmentation, steps=6)
+    a, b = (load_file(folder / "weights.safetensors") for folder in (single, several))
+    assert all(torch.equal(a[key], b[key]) for key in a)
 
-    with pytest.raises(TrainingPaused):
+
+def test_another_choice_of_labels_is_another_run(train):
+    from specdm.errors import Paused
+
+    with pytest.raises(Paused):
         train(max_minutes=1e-9)
     with pytest.raises(UserError, match="belongs to another run, subset_seed differs"):
         train(subset_seed=1, resume_only=True)

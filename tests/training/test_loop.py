@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from specdm.errors import TrainingPaused, UserError
+from specdm.errors import Paused, UserError
 from specdm.training import Part, Plan, Task, fit, loop
 from tests.training.tiny import (
     FINGERPRINT,
@@ -27,7 +27,7 @@ from tests.training.tiny import (
 def test_pausing_and_resuming_changes_no_bit(tmp_path, network, accumulate, ema_decay):
     plan = dict(network=network, accumulate=accumulate, ema_decay=ema_decay)
     whole = train(tmp_path / "a", **plan)
-    with pytest.raises(TrainingPaused, match="saved at step 10 of 20"):
+    with pytest.raises(Paused, match="saved at step 10 of 20"):
         train(tmp_path / "b", losses=stops_at(9), **plan)
     steps = []
 
@@ -66,7 +66,7 @@ def test_a_pause_within_an_interval_keeps_what_its_row_is_made_of(tmp_path, monk
     monkeypatch.setattr(loop, "N_ROWS", 4)
     whole = train(tmp_path / "a", losses=two_terms)
     assert [row["step"] for row in whole.history] == [5, 10, 15, 20]
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(tmp_path / "b", losses=stops_at(pause_at - 1, two_terms))
     assert train(tmp_path / "b", losses=two_terms).history == whole.history
 
@@ -78,7 +78,7 @@ def test_a_resumed_training_asks_for_the_data_that_is_left(tmp_path):
         asked.append(part)
         return data_at(part)
 
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(tmp_path, losses=stops_at(9), accumulate=2)
     train(tmp_path, data_at=noted, accumulate=2)
     assert asked == [Part(step, index, 2) for step in range(10, 20) for index in range(2)]
@@ -86,7 +86,7 @@ def test_a_resumed_training_asks_for_the_data_that_is_left(tmp_path):
 
 def test_sigterm_ends_the_process_as_before_once_training_is_over(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(tmp_path, losses=stops_at(3))
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -112,7 +112,7 @@ def clock(monkeypatch):
 
 def test_the_time_budget_pauses_each_run_anew(tmp_path, clock):
     for run in (1, 2):
-        with pytest.raises(TrainingPaused, match=f"saved at step {31 * run} of 100"):
+        with pytest.raises(Paused, match=f"saved at step {31 * run} of 100"):
             train(tmp_path, 100, losses=clock.slow, max_minutes=0.5)
     assert train(tmp_path, 100, losses=clock.slow, max_minutes=0.7).steps == 100
 
@@ -227,7 +227,7 @@ def test_a_resumed_training_starts_from_the_base_rates(tmp_path):
 
         fit(model, optimiser, Task(data_at, noted, 16), lambda step: 1 / (1 + step), Plan(6), tmp_path, FINGERPRINT)
 
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         run(stops_at(2))
     run(losses)
     assert rates == pytest.approx([0.1 / n for n in range(1, 7)])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from specdm.errors import TrainingPaused, UserError
+from specdm.errors import Paused, UserError
 from specdm.training import state as states
 from tests.training import tiny
 
@@ -32,7 +32,7 @@ def run(name, state=None, **options):
     try:
         trained = tiny.train(FOLDER / (state or name), **options)
         told[name] = dict(trained.__dict__, validated=validated)
-    except (TrainingPaused, UserError) as error:
+    except (Paused, UserError) as error:
         saved = (FOLDER / (state or name) / "last.pt").exists()
         told[name] = {"error": type(error).__name__, "text": str(error), "saved": saved}
 
@@ -200,7 +200,7 @@ from pathlib import Path
 
 import torch
 
-from specdm.errors import TrainingPaused
+from specdm.errors import Paused
 from specdm.training import state as states
 from tests.training import tiny
 
@@ -212,7 +212,7 @@ RANK = int(os.environ["RANK"])
 STATE = Path(sys.argv[0]).parent / "state"
 try:
     tiny.train(STATE, fingerprint={"data": "old"}, network=tiny.plain, max_minutes=1e-9)
-except TrainingPaused:
+except Paused:
     torch.distributed.barrier()
 read, states._read = states._read, slowly
 tiny.train(STATE, fingerprint={"data": "new"}, network=tiny.plain, steps=4)

@@ -4,7 +4,7 @@ import signal
 import pytest
 import torch
 
-from specdm.errors import TrainingPaused, UserError
+from specdm.errors import Paused, UserError
 from specdm.training import state as states
 from tests.training.tiny import FINGERPRINT, losses, run_script, same, stops_at, train
 
@@ -17,7 +17,7 @@ def _step_of(path) -> int:
 def paused_twice(tmp_path):
     """A state folder whose training was paused at step 5 and at step 12 of 20."""
     for step in (5, 12):
-        with pytest.raises(TrainingPaused):
+        with pytest.raises(Paused):
             train(tmp_path / "state", losses=stops_at(step - 1), ema_decay=0.9)
     return tmp_path / "state"
 
@@ -60,7 +60,7 @@ def test_a_sound_last_state_is_used_whatever_the_previous_one_is(paused_twice):
 
 def test_a_damaged_state_never_takes_the_place_of_a_sound_one(paused_twice):
     _halve(paused_twice / "last.pt")
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(paused_twice, losses=stops_at(8), ema_decay=0.9)
     assert (_step_of(paused_twice / "last.pt"), _step_of(paused_twice / "previous.pt")) == (9, 5)
 
@@ -80,7 +80,7 @@ def test_a_damaged_only_state_is_told(tmp_path, content):
 
 
 def test_a_kill_between_the_two_renames_loses_one_interval(tmp_path, monkeypatch):
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(tmp_path / "state", losses=stops_at(4), ema_decay=0.9)
     replace, kill_at = os.replace, tmp_path / "state" / "last.pt"
 
@@ -123,7 +123,7 @@ def test_a_kill_while_writing_leaves_both_states_as_they_were(paused_twice, monk
     ],
 )
 def test_a_state_of_another_run_is_set_aside_and_named(tmp_path, capsys, other, key):
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(tmp_path / "state", losses=stops_at(9))
     with pytest.raises(UserError, match=f"another run, {key} differs: train without --resume-only"):
         train(tmp_path / "state", fingerprint=other, resume_only=True)
@@ -151,7 +151,7 @@ def test_only_who_may_set_a_state_aside_moves_it(tmp_path):
 
 def test_stale_states_never_overwrite_each_other(tmp_path):
     for data in ("a", "b", "c"):
-        with pytest.raises(TrainingPaused):
+        with pytest.raises(Paused):
             train(tmp_path / "state", losses=stops_at(2), fingerprint={"data": data})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["stale-state-1", "stale-state-2", "state"]
     kept = [torch.load(tmp_path / f"stale-state-{i}" / "last.pt", weights_only=True) for i in (1, 2)]
@@ -159,7 +159,7 @@ def test_stale_states_never_overwrite_each_other(tmp_path):
 
 
 def test_resume_only_accepts_the_same_run_and_a_first_one(tmp_path):
-    with pytest.raises(TrainingPaused):
+    with pytest.raises(Paused):
         train(tmp_path / "state", losses=stops_at(9), resume_only=True)
     assert same(train(tmp_path / "state", resume_only=True).weights, train(tmp_path / "fresh").weights)
 

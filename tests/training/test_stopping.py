@@ -1,6 +1,6 @@
 import pytest
 
-from specdm.errors import TrainingPaused
+from specdm.errors import Paused
 from tests.training.tiny import same, stops_at, train
 
 
@@ -23,7 +23,7 @@ def test_the_best_weights_are_kept_through_a_pause(tmp_path, pause_at, ema_decay
     validate = _Scores(0.1, 0.9, 0.3, 0.2)
     plan = dict(val_every=5, keep="best", validate=validate, ema_decay=ema_decay)
     if pause_at:
-        with pytest.raises(TrainingPaused):
+        with pytest.raises(Paused):
             train(tmp_path, losses=stops_at(pause_at - 1), **plan)
     trained = train(tmp_path, **plan)
     assert validate.steps == [5, 10, 15, 20]
@@ -73,7 +73,7 @@ def test_one_better_score_restores_all_patience(tmp_path):
 def test_the_patience_used_up_survives_a_pause(tmp_path):
     validate = _Scores(0.5, 0.4, 0.3, 0.2)
     plan = dict(val_every=2, patience=3, keep="best", validate=validate)
-    with pytest.raises(TrainingPaused, match="step 7 of 20"):
+    with pytest.raises(Paused, match="step 7 of 20"):
         train(tmp_path, losses=stops_at(6), **plan)
     trained = train(tmp_path, **plan)
     assert trained.steps == 8
