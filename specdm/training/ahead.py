@@ -1,4 +1,4 @@
-"""Data of coming steps, made in another thread while the device computes."""
+"""Data of coming steps, made in other threads while the device computes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from typing import Any
 
 from specdm.training.plan import Part
 
-DEPTH = 2  # steps' parts that wait ready
-
 
 class Ahead:
-    """The data of parts in their order, a few made ahead of time.
+    """The data of parts in their order, a few made ahead of time: one more than there are threads.
+
+    Args:
+        data_at: part -> its data; called from several threads at the same time when there are several.
+        parts: in the order in which they are wanted.
+        n_threads: that make data.
 
     Attributes:
         waited_s: seconds that the caller had to wait in all.
     """
 
-    def __init__(self, data_at: Callable[[Part], Any], parts: Iterable[Part]):
-        self._data_at, self._parts = data_at, iter(parts)
+    def __init__(self, data_at: Callable[[Part], Any], parts: Iterable[Part], n_threads: int = 1):
+        self._data_at, self._parts, self._depth = data_at, iter(parts), n_threads + 1
         self._ready: deque = deque()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="data")
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="data")
         self.waited_s = 0.0
 
     def __enter__(self) -> Iterator[tuple[Part, Any]]:
-        for _ in range(DEPTH):
+        for _ in range(self._depth):
             self._start_next()
         return self
 

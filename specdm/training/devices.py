@@ -13,6 +13,8 @@ from torch import nn
 from specdm.errors import UserError
 from specdm.training.plan import Plan
 
+LOADERS = 4  # threads that make data for a GPU; more of them wait for each other
+
 
 class Processes:
     """One process, or one of several that torchrun or srun has started, each with its own device.
@@ -20,6 +22,7 @@ class Processes:
     Attributes:
         rank, size: which of how many.
         device: where this one computes.
+        loaders: threads that make its data: one beside the network on a processor, several beside a GPU.
     """
 
     def __init__(self, plan: Plan):
@@ -37,6 +40,7 @@ class Processes:
         )
         self._fabric.launch()
         self.rank, self.size, self.device = self._fabric.global_rank, self._fabric.world_size, self._fabric.device
+        self.loaders = min(LOADERS, torch.get_num_threads()) if self.device.type == "cuda" else 1
         self._compile = plan.compile and self.device.type == "cuda"
         self._channels_last = plan.channels_last
 

@@ -4,8 +4,9 @@ import time
 import pytest
 
 from specdm.training import Part
-from specdm.training.ahead import DEPTH, Ahead
+from specdm.training.ahead import Ahead
 
+DEPTH = 2  # of a single thread
 PARTS = [Part(step, index, 2) for step in range(5) for index in range(2)]
 
 
@@ -41,6 +42,19 @@ def test_the_data_is_made_in_another_thread():
         threads = {thread for _, thread in ahead}
     assert threading.current_thread() not in threads
     assert len(threads) == 1
+
+
+def test_several_threads_work_at_the_same_time_and_change_neither_order_nor_data():
+    together = threading.Barrier(3, timeout=30)
+
+    def data_at(part):
+        if part.step < 3:
+            together.wait()  # six parts, three at a time, or never
+        time.sleep(0.002 * (1 - part.index))
+        return part.step, part.index
+
+    with Ahead(data_at, PARTS, n_threads=3) as ahead:
+        assert list(ahead) == [(part, (part.step, part.index)) for part in PARTS]
 
 
 def test_an_error_of_the_data_reaches_who_asks_for_it_and_not_before():
