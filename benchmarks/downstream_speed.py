@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+from noise import patch_set
 from torch import nn
 
 from specdm import bands
-from specdm.labels import OSCD, SEGMUNICH
 from specdm.networks import NETWORKS, task_of
 from specdm.nn import downstream
-from specdm.patches import Normaliser, PatchMeta, PatchRecord, PatchWriter, open_patches
+from specdm.patches import Normaliser, open_patches
 from specdm.settings import DownstreamSettings, Regime
 from specdm.stages import downstream_fit
 from specdm.stages.downstream_fit import Experiment, Run
@@ -58,14 +58,7 @@ class Plain(nn.Module):
 def experiment(folder: Path, network: str, px: int) -> Experiment:
     """An experiment on patches of noise with the classes of the network's task."""
     dates = downstream.TASK_DATES[task_of(network)]
-    labels = SEGMUNICH if dates == 1 else OSCD
-    rng, meta = np.random.default_rng(0), PatchMeta("noise", "none", "BOA", NAMES, 1e-4, 0.0, 0, labels)
-    with PatchWriter(folder / "patches", meta, (dates, len(NAMES), px, px), "uint16") as writer:
-        images = rng.integers(1, 10000, (32, dates, len(NAMES), px, px), np.uint16)
-        masks = rng.integers(0, len(labels), (32, px, px), np.uint8)
-        splits = ["val", *["train"] * 31]
-        writer.append(images, masks, [PatchRecord(f"{i}", split, split, "noise") for i, split in enumerate(splits)])
-    patches = open_patches(folder / "patches")
+    patches = open_patches(patch_set(folder / "patches", dates, px, ["val", *["train"] * 31]))
     regime = Regime(real=1, synthetic=0)
     chosen = compose(patches, Inputs(patches.folder), regime, 31, 0, folder / "derived")
     run = Run("noise", network, "real", regime, 31)

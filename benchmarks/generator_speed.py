@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from noise import patch_set
 
-from specdm import bands, config
-from specdm.labels import OSCD, SEGMUNICH
+from specdm import config
 from specdm.model import Drawing, SpecDM, TrainedAutoencoder
 from specdm.nn.autoencoder import JointAutoencoder, one_hot
 from specdm.nn.conditions import condition_width, encode_condition
 from specdm.nn.denoiser import Denoiser
 from specdm.nn.diffusion import LossForm, sample_losses
 from specdm.nn.losses import AutoencoderLossWeights, autoencoder_loss
-from specdm.patches import Normaliser, PatchMeta, PatchRecord, PatchWriter, open_patches
+from specdm.patches import Normaliser, open_patches
 from specdm.settings import MethodSettings
 from specdm.stages.batches import Mixture
 from specdm.stages.train_autoencoder import autoencoder_spec
@@ -36,18 +36,6 @@ from specdm.training import Part, Plan, Task, fit
 ROOT = Path(__file__).parents[1]
 N = 64  # patches and latents of noise
 CUDA = torch.cuda.is_available()
-
-
-def patch_set(folder: Path, dates: int, px: int) -> Path:
-    """Patches of noise with the classes of the task."""
-    rng, names = np.random.default_rng(0), bands.resolve("paper")
-    labels = SEGMUNICH if dates == 1 else OSCD
-    meta = PatchMeta("noise", "none", "BOA", names, 1e-4, 0.0, 0, labels)
-    with PatchWriter(folder, meta, (dates, len(names), px, px), "uint16") as writer:
-        images = rng.integers(1, 10000, (N, dates, len(names), px, px), np.uint16)
-        masks = rng.integers(0, len(labels), (N, px, px), np.uint8)
-        writer.append(images, masks, [PatchRecord(f"{i}", "train", "g", "noise") for i in range(N)])
-    return folder
 
 
 def timed_fit(model, task: Task, plan: Plan, folder: Path, warm: int) -> dict[str, float]:
@@ -128,7 +116,7 @@ def main() -> None:
     print("device:", torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        patches = open_patches(patch_set(folder / "patches", dates, dataset.prepare.patch_px))
+        patches = open_patches(patch_set(folder / "patches", dates, dataset.prepare.patch_px, ["train"] * N))
         torch.manual_seed(0)
         autoencoder, first = autoencoder_task(settings, patches, given.batch)
         side = dataset.prepare.patch_px // autoencoder.downsampling
