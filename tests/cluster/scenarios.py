@@ -74,6 +74,7 @@ def interrupted(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
     process = run.start("--", AUTOENCODER)
     number = training(run, slurm)
     interrupt(process, signal.SIGINT)
+    assert process.returncode != 0, run.printed()
     wait_for(lambda: number not in slurm.running(), "the end of a job after Ctrl-C", 60)
     run.make("--", AUTOENCODER)
 
@@ -84,7 +85,7 @@ def killed(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
     training(run, slurm)
     interrupt(process, signal.SIGKILL)
     run.make("--unlock")
-    run.make("--", TABLE)
+    run.make("--", AUTOENCODER)
 
 
 def two_gpus(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
