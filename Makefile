@@ -13,7 +13,7 @@ DEMO   := results/demo
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-slurm lint graph clean-demo
+.PHONY: help setup demo test test-units test-workflow test-slurm lint graph clean-demo
 .DEFAULT_GOAL := help
 
 help:
@@ -30,8 +30,14 @@ demo: $(READY)
 	@echo "report    $(DEMO)/report.html"
 
 test: $(READY) lint
-	@echo "test: unit tests, then one small run of the whole workflow"
-	@python -m pytest
+	@echo "test: unit tests, and beside them one small run of the whole workflow"
+	@$(MAKE) --no-print-directory -j2 test-units test-workflow
+
+test-units: $(READY)
+	@python -m pytest -m "not workflow and not slurm"
+
+test-workflow: $(READY)
+	@python -m pytest -m workflow
 
 test-slurm: $(READY)
 	@echo "test-slurm: the workflow on a SLURM that is started for it, and through what clusters do to jobs"

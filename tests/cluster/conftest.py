@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -30,13 +31,15 @@ def slurm():
     """A running SLURM of one node."""
     if reason := why_not():
         pytest.skip(reason)
+    # A shell starts what it puts into the background deaf to Ctrl-C, and so would be all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with SingleNode() as node:
         yield node
 
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory) -> Path:
-    """A clone of the repository, in which the shortest time limit, a minute, leaves a training ten seconds."""
+    """A clone of the repository, in which the shortest time limit, a minute, leaves a training twelve seconds."""
     folder = tmp_path_factory.mktemp("clone")
     listed = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
@@ -44,7 +47,7 @@ def clone(tmp_path_factory) -> Path:
         if os.path.lexists(REPOSITORY / name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name, follow_symlinks=False)
-    scenarios.edit(folder / "specdm/launch.py", "0.5 * seconds_left", "0.83 * seconds_left")
+    scenarios.edit(folder / "specdm/launch.py", "0.5 * seconds_left", "0.8 * seconds_left")
     return folder
 
 

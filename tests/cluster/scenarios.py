@@ -14,6 +14,7 @@ from tests.cluster.runs import AUTOENCODER, CONFIG, DENOISER, RESULTS, STEPS, TA
 from tests.cluster.single_node import SingleNode
 
 Undisturbed = Callable[[], Run]  # waits for it
+TOO_LITTLE_MB = 500  # of memory for a training
 A_MINUTE = ("--set-resources", "train_autoencoder:runtime=1")
 
 
@@ -29,11 +30,23 @@ def undisturbed(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
     run.make("--", TABLE)
 
 
-def out_of_time(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
-    """A training longer than its limit, where users may not put their jobs back into the queue."""
-    site = run / "site.yaml"
-    site.write_text("slurm-requeue: false\nslurm-no-requeue: true\nretries: 20\n")
-    run.make("--profile", str(site), *A_MINUTE, "--", AUTOENCODER)
+def out_of_memory_and_time(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
+    """A training that asks for less memory than it takes, and for its GPU as --gres, and is longer than its limit.
+
+    Users may not put their jobs back into the queue here.
+    """
+    smaller, site = run / "smaller-clone", run / "site.yaml"
+    shutil.copytree(run.clone, smaller, symlinks=True)
+    if slurm.confined:  # else SLURM lets jobs have what they take
+        edit(smaller / "rules/autoencoder.smk", "mem_mb=memory(24000)", f"mem_mb=memory({TOO_LITTLE_MB})")
+    run.clone = smaller
+    wanted = {"train_autoencoder": {"gpu": 0, "gres": "gpu:1", "runtime": 1}}
+    site.write_text(
+        yaml.safe_dump(
+            {"slurm-requeue": False, "slurm-no-requeue": True, "retries": 20, "set-resources": wanted},
+        )
+    )
+    run.make("--profile", str(site), "--", AUTOENCODER)
 
 
 def out_of_time_requeued(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
@@ -50,33 +63,16 @@ def out_of_time_requeued(run: Run, slurm: SingleNode, undisturbed: Undisturbed) 
     assert process.returncode == 0, run.printed()
 
 
-def out_of_memory(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
-    """A job that asks for less memory than it takes, and for its GPU as --gres."""
-    if not slurm.confined:
-        return
-    smaller = run.folder / "smaller-clone"
-    shutil.copytree(run.clone, smaller, symlinks=True)
-    edit(smaller / "rules/measuring.smk", "mem_mb=memory(16000)", "mem_mb=memory(500)")
-    run.clone = smaller
-    gres = f"{smaller}/workflow/profiles/gres.yaml"
-    run.make("--profile", gres, "--", f"{RESULTS}/teachers/oscd/weights.safetensors")
-
-
-def cancelled(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
-    """scancel of a job that trains."""
-    process = run.start("--", AUTOENCODER)
-    slurm.cancel(training(run, slurm))
-    assert process.wait(WAIT_S) == 0, run.printed()
-
-
-def interrupted(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
-    """Ctrl-C of Snakemake while a job trains, and the same command again."""
+def interrupted_and_cancelled(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
+    """Ctrl-C of Snakemake while a job trains; the same command again, and scancel of the job that it starts."""
     process = run.start("--", AUTOENCODER)
     number = training(run, slurm)
     interrupt(process, signal.SIGINT)
     assert process.returncode != 0, run.printed()
     wait_for(lambda: number not in slurm.running(), "the end of a job after Ctrl-C", 60)
-    run.make("--", AUTOENCODER)
+    again = run.start("--", AUTOENCODER)
+    slurm.cancel(training(run, slurm))
+    assert again.wait(WAIT_S) == 0, run.printed()
 
 
 def killed(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
@@ -120,7 +116,7 @@ def training(run: Run, slurm: SingleNode) -> str:
 ALL = {
     scenario.__name__: scenario
     for scenario in (
-        *(undisturbed, out_of_time, out_of_time_requeued, interrupted),  # the longest first
-        *(killed, cancelled, out_of_memory, failing, two_gpus),
+        *(undisturbed, out_of_memory_and_time, out_of_time_requeued, interrupted_and_cancelled),  # the longest first
+        *(killed, failing, two_gpus),
     )
 }
