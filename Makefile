@@ -10,10 +10,12 @@ BIN    := $(VENV)/bin
 # The name carries the lock file's checksum: another set of pins installs anew.
 READY  := $(VENV)/ready-$(shell cksum < requirements.lock | cut -d' ' -f1)
 DEMO   := results/demo
+UNITS  := not workflow and not slurm
+JOBS   ?= 2
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-units test-workflow test-slurm lint graph clean-demo
+.PHONY: help setup demo test test-workflow test-stages test-rest test-slurm lint graph clean-demo
 .DEFAULT_GOAL := help
 
 help:
@@ -30,14 +32,17 @@ demo: $(READY)
 	@echo "report    $(DEMO)/report.html"
 
 test: $(READY) lint
-	@echo "test: unit tests, and beside them one small run of the whole workflow"
-	@$(MAKE) --no-print-directory -j2 test-units test-workflow
-
-test-units: $(READY)
-	@python -m pytest -m "not workflow and not slurm"
+	@echo "test: one small run of the whole workflow and unit tests, $(JOBS) parts at a time"
+	@$(MAKE) --no-print-directory -j$(JOBS) test-workflow test-stages test-rest
 
 test-workflow: $(READY)
-	@python -m pytest -m workflow
+	@python -m pytest -m workflow tests/test_workflow.py tests/test_workflow_reruns.py
+
+test-stages: $(READY)
+	@python -m pytest -m "$(UNITS)" tests/stages tests/nn
+
+test-rest: $(READY)
+	@python -m pytest -m "$(UNITS)" tests --ignore tests/stages --ignore tests/nn
 
 test-slurm: $(READY)
 	@echo "test-slurm: the workflow on a SLURM that is started for it, and through what clusters do to jobs"

@@ -76,7 +76,10 @@ def test_after_ctrl_c_the_same_command_goes_on_and_a_cancelled_job_is_tried_agai
 
 def test_after_kill_9_the_same_command_does_not_disturb_the_job_that_still_runs(runs, undisturbed):
     run = runs["killed"].result()
-    assert [a.outcome for a in run.attempts("train_autoencoder")] == ["done"]
+    first, *second = run.attempts("train_autoencoder")
+    assert [a.outcome for a in (first, *second)] == ["done"] * (1 + len(second))
+    # The new job waits, and finds the work done; on a slow machine it comes when the first has ended, and works itself.
+    assert len(second) <= 1 and all(a.started >= first.started + first.seconds for a in second)
     assert_same_weights(run, undisturbed)
 
 
