@@ -44,12 +44,18 @@ EXPERIMENT = "{dataset}/{network}/{regime}{generator}{subset}"
 EXPERIMENT_NAME = "{dataset}-{network}-{regime}{generator}{subset}"
 # Heavy jobs run a command under a launcher, which keeps them alive on a cluster (see specdm/launch.py).
 LAUNCH = (
-    "inputs=({input:q}); outputs=({output:q}); exec python -m specdm.launch --log {log} --gpus {resources.gpu}"
-    " --threads {threads} --memory-mb {resources.mem_mb}"
-    ' --inputs "${{inputs[*]}}" --outputs "${{outputs[*]}}"'
+    "exec python -m specdm.launch --log {log} --gpus {resources.gpu} --threads {threads}"
+    " --memory-mb {resources.mem_mb}"
+)
+# With a state two jobs may meet, and the second asks whether the first has made the outputs of these inputs. Others are
+# not told: a data set of hundreds of scenes would not fit into a command.
+LAUNCH_WITH_STATE = (
+    "inputs=({input:q}); outputs=({output:q}); "
+    f'{LAUNCH} --inputs "${{{{inputs[*]}}}}" --outputs "${{{{outputs[*]}}}}"'
 )
 # One process on one GPU, or with --set-resources train_diffusion:gpu=4 one on each of several.
-LAUNCH_ON_EACH_GPU = f"{LAUNCH} --process-a-gpu -- "
+LAUNCH_ON_EACH_GPU = f"{LAUNCH_WITH_STATE} --process-a-gpu -- "
+LAUNCH_WITH_STATE += " -- "
 LAUNCH += " -- "
 
 

@@ -35,7 +35,7 @@ rule search_downstream:
     message:
         "Searching the training of {wildcards.network} on {wildcards.dataset} {wildcards.regime}"
     shell:
-        LAUNCH
+        LAUNCH_WITH_STATE
         + "search-downstream --patches {params.patches} {params.sources} --out {params.out}"
         " --state {params.state} --dataset {wildcards.dataset} --network {params.network:q}"
         " --regime-name {wildcards.regime} --regime {params.regime:q} --n-real {params.n_real}"
@@ -86,7 +86,7 @@ rule train_downstream:
     message:
         "Training {wildcards.network} on {wildcards.dataset} {wildcards.regime}, seed {wildcards.seed}"
     shell:
-        LAUNCH
+        LAUNCH_WITH_STATE
         + "train-downstream --patches {params.patches} {params.sources} {params.choice}"
         " --out {params.out} --state {params.state} --dataset {wildcards.dataset} --network {params.network:q}"
         " --regime-name {wildcards.regime} --regime {params.regime:q} --n-real {params.n_real}"

@@ -29,7 +29,7 @@ rule train_teacher:
     message:
         "Training the features of {wildcards.dataset}"
     shell:
-        LAUNCH
+        LAUNCH_WITH_STATE
         + "train-teacher --patches {params.patches} --out {params.out} --state {params.state}"
         " --settings {params.settings:q} --seed {params.seed} {params.more} > {log} 2>&1"
 

@@ -37,7 +37,7 @@ rule draw_samples:
     message:
         "Drawing {params.n} pairs like {wildcards.dataset} with {params.model} {params.shard}"
     shell:
-        LAUNCH
+        LAUNCH_WITH_STATE
         + "sample --model {params.model} --out {params.out} --state {params.state} --n {params.n} {params.shard}"
         " --name {params.name} --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"
 

@@ -106,6 +106,15 @@ def test_memory_doubles_after_each_kill_for_it_and_for_nothing_else(tmp_path, jo
     assert asked() == {"segmunich": "96000", "oscd": "24000"}
 
 
+def test_only_jobs_with_a_state_are_told_their_files(tmp_path):
+    """Hundreds of scenes, inputs of one job, would not fit into its command."""
+    output = snakemake(tmp_path, "-n", "-p", "--", "results/tables/downstream.csv", "results/teachers/oscd/config.json")
+    launched = re.findall(r"(.*-m specdm\.launch .* -- .*)", output)
+    assert len(launched) > 100
+    for command in launched:
+        assert ("--state " in command) == ('--inputs "${inputs[*]}" --outputs "${outputs[*]}"' in command), command
+
+
 def test_a_set_is_drawn_in_shards_of_whole_batches(tmp_path):
     more = tmp_path / "more.yaml"
     target = "results/samples/oscd/specdm/meta.json"
