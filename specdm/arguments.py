@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from specdm.errors import UserError
+
+
+def _ends(max_minutes: float) -> float:
+    """time.monotonic() of the end of a time budget: it counts from here, so that what imports take is part of it."""
+    return time.monotonic() + 60 * max_minutes if max_minutes else math.inf
+
 
 Patches = Annotated[Path, typer.Option(help="folder of the patch set")]
 Out = Annotated[Path, typer.Option(help="what to write, complete or not at all")]
@@ -16,7 +24,10 @@ Settings = Annotated[
     str, typer.Option(help="settings as JSON text or as a .json or .yaml file; missing keys: defaults")
 ]
 Seed = Annotated[int, typer.Option(help="seed of all randomness")]
-MaxMinutes = Annotated[float, typer.Option(help="pause after this time with exit status 75; 0 = never")]
+Ends = Annotated[
+    float,
+    typer.Option("--max-minutes", callback=_ends, help="pause after this time with exit status 75; 0 = never"),
+]
 InitFrom = Annotated[Path | None, typer.Option(help="folder of a trained model whose fitting weights are the start")]
 Pictures = Annotated[Path | None, typer.Option(help="folder for a picture at every validation")]
 NReal = Annotated[int, typer.Option(help="see only so many labelled patches; 0 = all of the split")]

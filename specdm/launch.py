@@ -129,7 +129,7 @@ def invocation(job: Job, minutes: float | None) -> list[str]:
     """The command line that does the job's work, told to pause after some minutes where there is a limit."""
     alone = [sys.executable, "-m", "specdm"]
     together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.n_processes), "-m", "specdm"]
-    pause = [] if minutes is None else ["--max-minutes", f"{minutes:.2f}"]
+    pause = [] if minutes is None else ["--max-minutes", f"{max(minutes, 0.01):.2f}"]  # 0 would be without end
     return [*(alone if job.n_processes == 1 else [sys.executable, *together]), *job.command, *pause]
 
 

@@ -29,7 +29,9 @@ def seconds_left(job: str, run: Run = run) -> float | None:
 
 
 def duration_s(text: str) -> float | None:
-    """Seconds of SLURM's [days-][[hours:]minutes:]seconds; None for UNLIMITED, INVALID and the like."""
+    """Seconds of SLURM's [days-][[hours:]minutes:]seconds; None for UNLIMITED and the like."""
+    if text == "INVALID":  # the limit is past; a cluster's OverTimeLimit lets the job go on for a while
+        return 0.0
     found = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", text)
     if not found:
         return None

@@ -115,6 +115,7 @@ def job(**more) -> Job:
 def test_the_command_line_names_the_pause_only_where_there_is_a_limit():
     assert launch.invocation(job(), None) == [sys.executable, "-m", "specdm", "train", "--state", "s"]
     assert launch.invocation(job(), 12.345)[-2:] == ["--max-minutes", "12.35"]
+    assert launch.invocation(job(), 0.0)[-2:] == ["--max-minutes", "0.01"]  # 0 would mean without end
     words = launch.invocation(job(n_processes=4), 1.0)
     assert words[:4] == [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     assert words[words.index("--nproc-per-node") + 1] == "4" and words[7:9] == ["specdm", "train"]

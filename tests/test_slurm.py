@@ -14,7 +14,7 @@ from specdm import slurm
         ("2-03:00:01", 2 * 86400 + 3 * 3600 + 1),
         ("0:00", 0),
         ("UNLIMITED", None),
-        ("INVALID", None),
+        ("INVALID", 0),
         ("NOT_SET", None),
         ("", None),
     ],

@@ -34,7 +34,7 @@ def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
         "evaluate": 1,
         "check_alignment": 1,
         "check_copies": 1,
-        "search_downstream": 2,  # the augmented regimes of oscd; its real regime and segmunich stay
+        "search_downstream": 2,  # the augmented regimes of oscd; its real regime stays
         "train_downstream": 2,
         "downstream_table": 1,
         "draw_downstream": 1,
@@ -78,18 +78,18 @@ def test_a_raised_stage_version_reruns_what_depends_on_it_and_nothing_else(small
     version = stage_version("train_diffusion")
     change(stage, f"STAGE_VERSION = {version}", f"STAGE_VERSION = {version + 1}")
     jobs = replanned(small_run, copy)
-    assert jobs["train_diffusion"] == jobs["sample"] == jobs["evaluate"] == 3
+    assert jobs["train_diffusion"] == jobs["sample"] == jobs["evaluate"] == 2
     assert not {"prepare", "train_autoencoder", "encode", "train_teacher", "train_judge"} & set(jobs)
-    assert jobs["train_downstream"] == 4  # the augmented ones; real patches alone know no generator
+    assert jobs["train_downstream"] == 3  # the augmented ones; real patches alone know no generator
 
 
 @pytest.mark.workflow
 def test_a_rule_can_be_run_again_alone_and_the_chain_stopped_at_one(small_run):
     configfiles = [*SMALL, f"{small_run}/own.yaml"]
     jobs = jobs_of(snakemake(small_run, "-n", "-R", "train_diffusion", configfiles=configfiles))
-    assert jobs["train_diffusion"] == 3 and jobs["train_downstream"] == 4 and "encode" not in jobs
+    assert jobs["train_diffusion"] == 2 and jobs["train_downstream"] == 3 and "encode" not in jobs
     jobs = jobs_of(snakemake(small_run, "-n", "-F", "--until", "sample", configfiles=configfiles))
-    assert jobs["sample"] == 3 and not {"train_downstream", "evaluate", "report"} & set(jobs)
+    assert jobs["sample"] == 2 and not {"train_downstream", "evaluate", "report"} & set(jobs)
     jobs = jobs_of(
         snakemake(small_run, "-n", "-F", "--", "results/test/samples/own/specdm/meta.json", configfiles=configfiles)
     )
@@ -100,7 +100,7 @@ def test_a_rule_can_be_run_again_alone_and_the_chain_stopped_at_one(small_run):
 def test_a_raised_version_of_joining_redraws_the_shards_that_are_gone(small_run, copy):
     change(copy / "specdm/stages/join_samples.py", "STAGE_VERSION = 1", "STAGE_VERSION = 2")
     jobs = replanned(small_run, copy)
-    assert jobs["sample"] == jobs["draw_samples"] == 3 and "train_diffusion" not in jobs
+    assert jobs["sample"] == jobs["draw_samples"] == 2 and "train_diffusion" not in jobs
 
 
 @pytest.mark.workflow
@@ -120,11 +120,11 @@ def test_cosmetics_resources_and_environments_rerun_nothing(small_run, copy):
 @pytest.mark.workflow
 def test_a_setting_of_one_data_set_does_not_touch_the_others(small_run, copy):
     more = small_run / "touch.yaml"
-    more.write_text("datasets: {segmunich: {prepare: {block_px: 256}}}\n")
+    more.write_text("datasets: {own: {prepare: {min_labelled: 0.06}}}\n")
     output = snakemake(small_run, "-n", "-p", configfiles=[*SMALL, f"{small_run}/own.yaml", str(more)])
     made = re.findall(r"--out (results/test/\S+)", output)
     assert len(made) > 8
     shared = ("tables", "report.html", "versions.json")
-    assert {name for name in made if "segmunich" not in name} <= {
+    assert {name for name in made if "/own/" not in name} <= {
         name for name in made if name.removeprefix("results/test/").startswith(shared)
     }

@@ -72,11 +72,11 @@ def write_scene(folder: Path) -> None:
     own = {"source": "scene", "raw": str(folder), "n_real": 8, "networks": ["segformer-b0"], "prepare": prepare}
     own["regimes"] = {"real": {"real": 1, "synthetic": 0}, "augmented-x1": {"real": 1, "synthetic": 1}}
     own["teacher"] = {"width": 4, "batch": 4, "steps": 2}
-    (folder / "own.yaml").write_text(yaml.safe_dump({"datasets": {"own": own}}))
+    (folder / "own.yaml").write_text(yaml.safe_dump({"datasets": {"segmunich": None, "own": own}}))
 
 
 def small_run(folder: Path) -> Path:
-    """Run the whole workflow at its smallest, with a scene of the user's own beside the benchmarks, in a folder."""
+    """Run the whole workflow at its smallest, with change detection and a scene of the user's own, in a folder."""
     write_scene(folder)
     threads = yaml.safe_load((REPOSITORY / "workflow/profiles/demo/profile.yaml").read_text())["set-threads"]
     single = [f"{rule}={n}" for rule, n in threads.items()]  # jobs of one thread side by side, as the demo's

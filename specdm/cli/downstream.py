@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from specdm.arguments import MaxMinutes, Out, Patches, ResumeOnly, Seed, Settings, State, read_section
+from specdm.arguments import Ends, Out, Patches, ResumeOnly, Seed, Settings, State, read_section
 from specdm.cli.app import verb
 
 Network = Annotated[str, typer.Option(help="downstream network, for example segformer-b5")]
@@ -45,7 +45,7 @@ def train_downstream(
     seed: Seed = 0,
     subset_seed: SubsetSeed = 0,
     generator_seed: Annotated[int, typer.Option(help="seed of the generator, told in the metrics")] = 0,
-    max_minutes: MaxMinutes = 0,
+    ends: Ends = 0,
     resume_only: ResumeOnly = False,
 ) -> str:
     """Train a downstream network on real, synthetic or mixed patches and test it once."""
@@ -57,7 +57,7 @@ def train_downstream(
     wanted = read_section(Regime, regime)
     run = Run(dataset, network, regime_name, wanted, n_real, seed, subset_seed, generator_seed)
     inputs = Inputs(patches, samples, autoencoder, teacher, encoder_weights, filter_folder)
-    return stage(run, inputs, read_section(DownstreamSettings, settings), out, state, choice, max_minutes, resume_only)
+    return stage(run, inputs, read_section(DownstreamSettings, settings), out, state, choice, ends, resume_only)
 
 
 @verb("real and synthetic patch set -> learning rate and steps")
@@ -78,7 +78,7 @@ def search_downstream(
     settings: Settings = "{}",
     seed: Seed = 0,
     subset_seed: SubsetSeed = 0,
-    max_minutes: MaxMinutes = 0,
+    ends: Ends = 0,
 ) -> str:
     """Try the candidates of settings.search on validation and keep the best."""
     from specdm.settings import DownstreamSettings, Regime
@@ -88,7 +88,7 @@ def search_downstream(
 
     run = Run(dataset, network, regime_name, read_section(Regime, regime), n_real, seed, subset_seed)
     inputs = Inputs(patches, samples, autoencoder, teacher, encoder_weights, filter_folder)
-    return stage(run, inputs, read_section(DownstreamSettings, settings), out, state, max_minutes)
+    return stage(run, inputs, read_section(DownstreamSettings, settings), out, state, ends)
 
 
 @verb("network, image -> map of its classes")

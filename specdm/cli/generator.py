@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from specdm.arguments import (
+    Ends,
     InitFrom,
-    MaxMinutes,
     NReal,
     Out,
     Patches,
@@ -34,7 +34,7 @@ def train_autoencoder(
     state: State,
     settings: Settings = "{}",
     seed: Seed = 0,
-    max_minutes: MaxMinutes = 0,
+    ends: Ends = 0,
     resume_only: ResumeOnly = False,
     n_real: NReal = 0,
     subset_seed: SubsetSeed = 0,
@@ -46,7 +46,7 @@ def train_autoencoder(
     from specdm.stages.train_autoencoder import train_autoencoder as stage
 
     section, subset = read_section(AutoencoderSettings, settings), (n_real, subset_seed) if n_real else None
-    return stage(patches, out, state, section, seed, max_minutes, resume_only, subset, init_from, pictures)
+    return stage(patches, out, state, section, seed, ends, resume_only, subset, init_from, pictures)
 
 
 @verb("patch set, autoencoder -> latents")
@@ -72,7 +72,7 @@ def train_diffusion(
     state: State,
     settings: Settings = "{}",
     seed: Seed = 0,
-    max_minutes: MaxMinutes = 0,
+    ends: Ends = 0,
     resume_only: ResumeOnly = False,
     init_from: InitFrom = None,
     autoencoder: Annotated[Path | None, typer.Option(help="the one that encoded: decodes the pictures")] = None,
@@ -83,7 +83,7 @@ def train_diffusion(
     from specdm.stages.train_diffusion import train_diffusion as stage
 
     section = read_section(DiffusionSettings, settings)
-    return stage(latents, out, state, section, seed, max_minutes, resume_only, init_from, autoencoder, pictures)
+    return stage(latents, out, state, section, seed, ends, resume_only, init_from, autoencoder, pictures)
 
 
 @verb("autoencoder, denoiser -> synthetic patch set")
@@ -98,7 +98,7 @@ def sample(
     want: Annotated[list[str], typer.Option(help="class=fraction to ask for, for example wetland=0.3")] = [],  # noqa: B006
     guidance: Annotated[float | None, typer.Option(help="above 1: exaggerate what is asked for", min=0)] = None,
     shard: Annotated[str | None, typer.Option(help="k/m: draw the k-th of m shares of the set only")] = None,
-    max_minutes: MaxMinutes = 0,
+    ends: Ends = 0,
 ) -> str:
     """Draw a synthetic patch set, or a shard of it (--shard 1/4 ... 4/4, then join-samples); resumes."""
     from specdm.settings import SamplingSettings
@@ -108,7 +108,7 @@ def sample(
     section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
     if guidance is not None:
         section = section.model_copy(update={"guidance": guidance})
-    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), max_minutes)
+    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), ends)
 
 
 @verb("shards of a synthetic set -> the set")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from specdm.arguments import (
-    MaxMinutes,
+    Ends,
     NReal,
     Out,
     Patches,
@@ -35,7 +35,7 @@ def train_teacher(
     state: State,
     settings: Settings = "{}",
     seed: Seed = 0,
-    max_minutes: MaxMinutes = 0,
+    ends: Ends = 0,
     resume_only: ResumeOnly = False,
     fold: Annotated[str | None, typer.Option(help="k/n: leave out the k-th of n parts, each of whole groups")] = None,
     n_real: NReal = 0,
@@ -49,7 +49,7 @@ def train_teacher(
     part = (share[0] - 1, share[1]) if share else None
     subset = (n_real, subset_seed) if n_real else None
     section = read_section(TeacherSettings, settings)
-    return stage(patches, out, state, section, seed, max_minutes, resume_only, part, subset)
+    return stage(patches, out, state, section, seed, ends, resume_only, part, subset)
 
 
 @verb("real and synthetic patch set, judge -> metrics, pictures")

@@ -26,7 +26,12 @@ from specdm.stages.batches import require_alike, some_of
 from specdm.stages.copy_search import Found, Kind, Search
 from specdm.stages.derived_sets import reconstructed
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+# What is measured of the samples, in one row of the report.
+MEASURED = (
+    "threshold expected_share share_closer low high limit held_out_share median real_median "
+    "ratio_threshold share_alone alone_low alone_high alone_limit held_out_alone_share"
+).split()
 N_STRETCH = 256  # training patches that set the stretch of the picture
 MASKS_MAY = "a copied mask with a new image is legal augmentation"
 
@@ -143,24 +148,15 @@ def _row(
             for what in ("nearest", "ratio")
         )
     except UserError as error:
-        return row | {"verdict": "not computable", "because": str(error).rstrip(".")}, None
+        nothing = dict.fromkeys(MEASURED) | {"verdict": "not computable", "because": str(error).rstrip(".")}
+        return row | nothing, None  # all columns: a table of such rows alone is a table all the same
     word, because = verdict(distance, ratio)
-    row |= {
-        "threshold": distance.threshold,
-        "expected_share": distance.expected,
-        "share_closer": distance.share,
-        "low": distance.low,
-        "high": distance.high,
-        "limit": distance.limit,
-        "held_out_share": distance.held_out,
-        "median": float(np.median(fake.nearest)),
-        "real_median": float(np.median(real.nearest)),
-        "ratio_threshold": ratio.threshold,
-        "share_alone": ratio.share,
-        "alone_low": ratio.low,
-        "alone_high": ratio.high,
-        "alone_limit": ratio.limit,
-        "held_out_alone_share": ratio.held_out,
+    measured = (
+        *(distance.threshold, distance.expected, distance.share, distance.low, distance.high, distance.limit),
+        *(distance.held_out, float(np.median(fake.nearest)), float(np.median(real.nearest))),
+        *(ratio.threshold, ratio.share, ratio.low, ratio.high, ratio.limit, ratio.held_out),
+    )
+    row |= dict(zip(MEASURED, measured, strict=True)) | {
         "verdict": word,
         "because": "; ".join(filter(None, (because, MASKS_MAY if mask and word == "copies" else ""))),
     }

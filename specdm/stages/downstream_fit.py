@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def fit(
     settings: DownstreamSettings,
     state: Path,
     name: str,
-    max_minutes: float = 0,
+    ends: float = math.inf,
     resume_only: bool = False,
 ) -> Fitted:
     """Train the network of an experiment.
@@ -216,7 +217,7 @@ def fit(
             val_every=settings.val_every,
             keep=settings.select,
             patience=settings.patience,
-            max_minutes=max_minutes,
+            ends=ends,
             resume_only=resume_only,
         ),
         state,

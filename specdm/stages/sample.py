@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ def sample(
     seed: int,
     name: str,
     shard: tuple[int, int] | None = None,
-    max_minutes: float = 0,
+    ends: float = math.inf,
 ) -> str:
     """Draw n labelled patches and write them as a patch set, with asked.npy, the class fractions asked for (n,K).
 
@@ -49,7 +50,7 @@ def sample(
         name: of the synthetic set.
         shard: (k, m) draws only the k-th of m shares of the n patches (k = 1..m), a set of its own; all of them
             together make the whole set (specdm.stages.join_samples).
-        max_minutes: pause after this time, 0 for never.
+        ends: pause before time.monotonic() says so.
 
     Returns:
         What was made, in words.
@@ -58,7 +59,6 @@ def sample(
         UserError: when the model is incomplete, memory does not suffice, or there are fewer batches than shards.
         Paused: when the time is used up.
     """
-    ends = time.monotonic() + 60 * max_minutes if max_minutes else np.inf
     model = SpecDM.from_pretrained(model_folder)
     ids = {
         part: json.loads((model_folder / part / "config.json").read_text())["id"]
@@ -103,7 +103,7 @@ def _draw(model: SpecDM, batches: dict[Path, range], drawing: Drawing, seed: int
     slowest_s = 0.0
     for path, indices in missing.items():
         began = time.monotonic()
-        if began + slowest_s > ends:
+        if slowest_s and began + slowest_s > ends:  # one at least: even a short limit is progress
             raise Paused(f"{name} is saved at {done} of {total} patches: the same command goes on.")
         try:
             refl, masks, asked = model.draw(indices, seed, drawing)

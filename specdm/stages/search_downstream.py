@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import shutil
-import time
 from pathlib import Path
 
 from specdm import files, provenance
@@ -26,7 +25,7 @@ def search_downstream(
     settings: DownstreamSettings,
     out: Path,
     state: Path,
-    max_minutes: float = 0,
+    ends: float = math.inf,
 ) -> str:
     """Train every candidate of settings.search with the run's seed, and keep the one that validates best.
 
@@ -39,7 +38,6 @@ def search_downstream(
     Raises:
         UserError, Paused: see specdm.training.fit.
     """
-    ends = time.monotonic() + 60 * max_minutes
     experiment = downstream_fit.read(run, inputs, settings, state)
     base = settings.learning_rate or downstream.recipe(run.network).lr
     rows = []
@@ -47,8 +45,7 @@ def search_downstream(
         chosen = {"learning_rate": base * rate, "steps": max(1, round(settings.steps * length))}
         name = f"{run.network} on {run.dataset} {run.regime_name}, learning rate x {rate:g}, steps x {length:g}"
         place = state / f"rate-{rate:g}-steps-{length:g}"
-        left = max((ends - time.monotonic()) / 60, 1e-9) if max_minutes else 0
-        rows.append(chosen | {"score": _score(experiment, settings.model_copy(update=chosen), place, name, left)})
+        rows.append(chosen | {"score": _score(experiment, settings.model_copy(update=chosen), place, name, ends)})
     if all(row["score"] == -math.inf for row in rows):
         raise UserError(
             f"{run.network} on {run.dataset} {run.regime_name}: no candidate of the search could be trained."
@@ -66,13 +63,13 @@ def search_downstream(
     return f"learning rate {best['learning_rate']:g} and {best['steps']} steps, the best of {len(rows)} candidates"
 
 
-def _score(experiment: Experiment, settings: DownstreamSettings, place: Path, name: str, max_minutes: float) -> float:
+def _score(experiment: Experiment, settings: DownstreamSettings, place: Path, name: str, ends: float) -> float:
     """The validation score that a candidate would be chosen by; -inf where its loss is lost. Kept once known."""
     path, identity = place.with_suffix(".json"), files.digest(downstream_fit.fingerprint(experiment, settings))
     if path.is_file() and (known := json.loads(path.read_text()))["id"] == identity:
         return known["score"]
     try:
-        history = downstream_fit.fit(experiment, settings, place, name, max_minutes).trained.history
+        history = downstream_fit.fit(experiment, settings, place, name, ends).trained.history
         scores = [row["score"] for row in history if "score" in row]
         score = max(scores) if settings.select == "best" else scores[-1]
     except TrainingLost as error:

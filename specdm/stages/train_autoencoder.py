@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def train_autoencoder(
     state: Path,
     settings: AutoencoderSettings,
     seed: int,
-    max_minutes: float = 0,
+    ends: float = math.inf,
     resume_only: bool = False,
     subset: tuple[int, int] | None = None,
     init_from: Path | None = None,
@@ -44,7 +45,7 @@ def train_autoencoder(
         state: folder of the resumable state.
         settings: of the networks and their training.
         seed: of weights, batches and noise.
-        max_minutes: pause after this time, 0 for never.
+        ends: pause before time.monotonic() says so.
         resume_only: refuse a state of other settings.
         subset: see only so many labelled patches, chosen by a seed as for the downstream networks: (n, seed).
         init_from: folder of a trained autoencoder of the same bands whose fitting weights are the start.
@@ -131,7 +132,7 @@ def train_autoencoder(
             channels_last=settings.channels_last,
             ema_decay=settings.ema_decay,
             val_every=training.every(settings.steps, settings.validations),
-            max_minutes=max_minutes,
+            ends=ends,
             resume_only=resume_only,
         ),
         state,

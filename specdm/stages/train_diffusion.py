@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -52,7 +53,7 @@ def train_diffusion(
     state: Path,
     settings: DiffusionSettings,
     seed: int,
-    max_minutes: float = 0,
+    ends: float = math.inf,
     resume_only: bool = False,
     init_from: Path | None = None,
     autoencoder: Path | None = None,
@@ -70,7 +71,7 @@ def train_diffusion(
         state: folder of the resumable state.
         settings: of the denoiser and its training.
         seed: of weights, batches and noise.
-        max_minutes: pause after this time, 0 for never.
+        ends: pause before time.monotonic() says so.
         resume_only: refuse a state of other settings.
         init_from: folder of a trained denoiser whose fitting weights are the start.
         autoencoder: the one that encoded the patches; decodes the pictures.
@@ -155,7 +156,7 @@ def train_diffusion(
             val_every=training.every(settings.steps, settings.validations),
             keep="best" if settings.patience and held_out else "last",
             patience=settings.patience,
-            max_minutes=max_minutes,
+            ends=ends,
             resume_only=resume_only,
         ),
         state,

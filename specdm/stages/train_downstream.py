@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def train_downstream(
     out: Path,
     state: Path,
     choice: Path | None = None,
-    max_minutes: float = 0,
+    ends: float = math.inf,
     resume_only: bool = False,
 ) -> str:
     """Train one network on one regime with one seed, and test it.
@@ -45,7 +46,7 @@ def train_downstream(
         out: folder of the outputs.
         state: folder of the resumable state.
         choice: choice.json of a search, whose learning rate and steps take the place of those of the settings.
-        max_minutes: pause after this time, 0 for never.
+        ends: pause before time.monotonic() says so.
         resume_only: refuse a state of other settings.
 
     Returns:
@@ -58,7 +59,7 @@ def train_downstream(
         settings = settings.model_copy(update=_chosen(choice))
     experiment = downstream_fit.read(run, inputs, settings, state)
     name = f"{run.network} on {run.dataset} {run.regime_name}, seed {run.seed}"
-    fitted = downstream_fit.fit(experiment, settings, state, name, max_minutes, resume_only)
+    fitted = downstream_fit.fit(experiment, settings, state, name, ends, resume_only)
     if not fitted.trained.writes:
         return ""
     device = next(fitted.network.parameters()).device

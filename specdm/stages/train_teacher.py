@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def train_teacher(
     state: Path,
     settings: TeacherSettings,
     seed: int,
-    max_minutes: float = 0,
+    ends: float = math.inf,
     resume_only: bool = False,
     fold: tuple[int, int] | None = None,
     subset: tuple[int, int] | None = None,
@@ -39,7 +40,7 @@ def train_teacher(
         patches_folder: the real patch set.
         out, state: folders of the result and of the resumable state.
         settings, seed: of the training.
-        max_minutes, resume_only: see specdm.training.fit.
+        ends, resume_only: see specdm.training.fit.
         fold: (k, n): leave out the k-th (from 0) of n parts of the training patches, which hold whole groups; with a
             single group nothing is left out.
         subset: (number, seed) of the labelled patches that may be seen, as a generator of generator_data: subset does.
@@ -100,7 +101,7 @@ def train_teacher(
             key,
             val_every=training.every(settings.steps, 10),
             keep="best",
-            max_minutes=max_minutes,
+            ends=ends,
             resume_only=resume_only,
         ),
         state,

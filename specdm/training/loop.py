@@ -143,7 +143,7 @@ def fit(
             if plan.patience and best["since"] >= plan.patience:
                 break
             slowest_s, before = max(slowest_s, now - before), now
-            budget_used = bool(plan.max_minutes) and now - started + slowest_s > 60 * plan.max_minutes
+            budget_used = now + slowest_s > plan.ends
             if not last and processes.any(interrupted() or budget_used):
                 save(step + 1)
                 processes.wait()  # torchrun ends the other processes, also one that still writes, when one has left

@@ -28,7 +28,7 @@ class Plan:
         patience: stop after this many validations in a row without a better "score", 0 for never.
         save_every_s: seconds between saved states; more where saving itself takes long.
         report_every_s: seconds between progress lines.
-        max_minutes: pause after this time, 0 for never.
+        ends: pause before time.monotonic() says so.
         resume_only: refuse a state of other settings instead of setting it aside.
     """
 
@@ -45,7 +45,7 @@ class Plan:
     patience: int = 0
     save_every_s: float = 120.0
     report_every_s: float = 20.0
-    max_minutes: float = 0.0
+    ends: float = math.inf
     resume_only: bool = False
 
 

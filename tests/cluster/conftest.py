@@ -39,7 +39,7 @@ def slurm():
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory) -> Path:
-    """A clone of the repository, in which the shortest time limit, a minute, leaves a training twelve seconds."""
+    """A clone of the repository, in which the shortest time limit, a minute, leaves a training hardly a step."""
     folder = tmp_path_factory.mktemp("clone")
     listed = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
@@ -47,7 +47,7 @@ def clone(tmp_path_factory) -> Path:
         if os.path.lexists(REPOSITORY / name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name, follow_symlinks=False)
-    scenarios.edit(folder / "specdm/launch.py", "0.5 * seconds_left", "0.8 * seconds_left")
+    scenarios.edit(folder / "specdm/launch.py", "0.5 * seconds_left", "0.9 * seconds_left")
     return folder
 
 

@@ -23,7 +23,7 @@ AUTOENCODER = f"{RESULTS}/models/oscd/specdm/autoencoder/weights.safetensors"
 DENOISER = f"{RESULTS}/models/oscd/specdm/denoiser/weights.safetensors"
 TABLE = f"{RESULTS}/tables/downstream.csv"
 WAIT_S = 400
-STEPS = 280  # of the autoencoder: longer than a minute's limit leaves, seconds of work
+STEPS = 200  # of the autoencoder: longer than a minute's limit leaves, seconds of work
 CONFIG = {
     "datasets": {
         "segmunich": None,

@@ -33,29 +33,30 @@ def undisturbed(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
 def out_of_memory_and_time(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
     """A training that asks for less memory than it takes, and for its GPU as --gres, and is longer than its limit.
 
-    Users may not put their jobs back into the queue here.
+    Users may not put their jobs back into the queue here. Only the first two attempts have the short limit.
     """
     smaller, site = run / "smaller-clone", run / "site.yaml"
     shutil.copytree(run.clone, smaller, symlinks=True)
     if slurm.confined:  # else SLURM lets jobs have what they take
         edit(smaller / "rules/autoencoder.smk", "mem_mb=memory(24000)", f"mem_mb=memory({TOO_LITTLE_MB})")
     run.clone = smaller
-    wanted = {"train_autoencoder": {"gpu": 0, "gres": "gpu:1", "runtime": 1}}
+    wanted = {"train_autoencoder": {"gpu": 0, "gres": "gpu:1", "runtime": "1 if attempt < 3 else 30"}}
     site.write_text(
         yaml.safe_dump(
-            {"slurm-requeue": False, "slurm-no-requeue": True, "retries": 20, "set-resources": wanted},
+            {"slurm-requeue": False, "slurm-no-requeue": True, "retries": 5, "set-resources": wanted},
         )
     )
     run.make("--profile", str(site), "--", AUTOENCODER)
 
 
 def out_of_time_requeued(run: Run, slurm: SingleNode, undisturbed: Undisturbed) -> None:
-    """The same where they may, without a single retry."""
+    """The same where they may, without a single retry; once it has paused its limit is raised."""
     process = run.start(*A_MINUTE, "--retries", "0", "--", AUTOENCODER)
 
     def ended() -> bool:
         own = {attempt.job for attempt in run.attempts("train_autoencoder")}
         for number in own & slurm.held_back():
+            slurm.allow(number, minutes=30)
             slurm.start_now(number)  # it would wait for two minutes
         return process.poll() is not None
 

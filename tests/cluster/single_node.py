@@ -95,6 +95,10 @@ class SingleNode:
         """Let a job that is held back start at once."""
         _ask("scontrol", "update", f"JobId={number}", "StartTime=now")
 
+    def allow(self, number: str, minutes: int) -> None:
+        """Give a job another time limit."""
+        _ask("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes}")
+
     def cancel(self, number: str) -> None:
         """Cancel a job as its user does."""
         _ask("scancel", number)
@@ -164,6 +168,7 @@ class SingleNode:
             "AccountingStorageType": "accounting_storage/none",
             "JobAcctGatherType": "jobacct_gather/none",
             "KillWait": 5,
+            "OverTimeLimit": 1,  # minutes: where starting takes most of the shortest limit, a job is not ended for it
             "GresTypes": "gpu",
         }
         nodes = f"NodeAddr=127.0.0.1 CPUs={self.cpus} RealMemory={self.memory_mb} Gres=gpu:{self.gpus} State=UNKNOWN"

@@ -184,6 +184,7 @@ def test_flat_images_are_excluded_and_make_no_nan(flat):
         if not kind.startswith("masks"):
             assert row["n"] == 0 and row["n_excluded"] == N
             assert row["verdict"] == "not computable" and "0 samples" in row["because"]
+            assert row["threshold"] is row["share_closer"] is row["held_out_alone_share"] is None
 
 
 def test_an_autoencoder_of_other_patches_is_refused(land, tmp_path):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from specdm import arguments
 from specdm.model import SpecDM
 from specdm.patches import open_patches
 from specdm.stages import sample
@@ -120,15 +121,23 @@ def test_more_shards_than_batches_are_refused(run):
 
 
 def test_drawing_pauses_in_time_and_goes_on(run, drawn, monkeypatch, capsys):
-    clock, draw = SimpleNamespace(now=1000.0), SpecDM.draw
+    clock, draw, load = SimpleNamespace(now=1000.0), SpecDM.draw, SpecDM.from_pretrained
 
-    def slow(*arguments):
+    def slow(*drawn):
         clock.now += 60
-        return draw(*arguments)
+        return draw(*drawn)
 
-    monkeypatch.setattr(sample, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    def slowly_loaded(folder):
+        clock.now += 90
+        return load(folder)
+
+    for module in (sample, arguments):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(SpecDM, "draw", slow)
-    assert run.draw(max_minutes=2.5) == 75  # two batches of a minute each; a third would end too late
+    monkeypatch.setattr(SpecDM, "from_pretrained", slowly_loaded)
+    assert run.draw(max_minutes=1) == 75  # gone before the first batch: it is drawn all the same
+    assert drawn == list(range(3))
+    assert run.draw(max_minutes=2.75) == 75  # a batch of a minute; a second would end too late
     assert drawn == list(range(6))
     assert "drawing synthetic is saved at 6 of 14 patches: the same command goes on." in capsys.readouterr().err
     assert run.draw(max_minutes=60) == 0

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 from collections import Counter
 
 import numpy as np
@@ -109,13 +110,13 @@ def test_seeds_train_different_weights(trained_downstream):
 
 @pytest.fixture
 def train(tmp_path, segmentation_patches, settings):
-    """Trains on real patches: train(patches=..., out=..., subset_seed=..., max_minutes=..., settings changed)."""
+    """Trains on real patches: train(patches=..., out=..., subset_seed=..., ends=..., settings changed)."""
 
     def run(
         patches=segmentation_patches,
         out="out",
         subset_seed=0,
-        max_minutes=0.0,
+        ends=math.inf,
         resume_only=False,
         augmentation="basic",
         **changed,
@@ -127,7 +128,7 @@ def train(tmp_path, segmentation_patches, settings):
             DownstreamSettings(**settings.downstream | changed),
             tmp_path / out,
             tmp_path / "state",
-            max_minutes=max_minutes,
+            ends=ends,
             resume_only=resume_only,
         )
         return tmp_path / out
@@ -156,7 +157,7 @@ def test_a_paused_training_ends_like_an_uninterrupted_one(train):
 
     whole = train(out="whole")
     with pytest.raises(Paused):
-        train(max_minutes=1e-9)
+        train(ends=0)
     parts = train()
     a, b = (load_file(folder / "weights.safetensors") for folder in (whole, parts))
     assert all(torch.equal(a[key], b[key]) for key in a)
@@ -177,7 +178,7 @@ def test_another_choice_of_labels_is_another_run(train):
     from specdm.errors import Paused
 
     with pytest.raises(Paused):
-        train(max_minutes=1e-9)
+        train(ends=0)
     with pytest.raises(UserError, match="belongs to another run, subset_seed differs"):
         train(subset_seed=1, resume_only=True)
 

@@ -113,8 +113,8 @@ def clock(monkeypatch):
 def test_the_time_budget_pauses_each_run_anew(tmp_path, clock):
     for run in (1, 2):
         with pytest.raises(Paused, match=f"saved at step {30 * run} of 100"):
-            train(tmp_path, 100, losses=clock.slow, max_minutes=0.5)
-    assert train(tmp_path, 100, losses=clock.slow, max_minutes=0.7).steps == 100
+            train(tmp_path, 100, losses=clock.slow, ends=clock.now + 30)
+    assert train(tmp_path, 100, losses=clock.slow, ends=clock.now + 42).steps == 100
 
 
 def test_a_slow_step_such_as_a_validation_is_not_begun_too_late(tmp_path, clock):
@@ -123,7 +123,7 @@ def test_a_slow_step_such_as_a_validation_is_not_begun_too_late(tmp_path, clock)
         return {"score": 0.0}
 
     with pytest.raises(Paused, match="saved at step 24 of 100"):  # 24 s and two validations; a third would end at 64
-        train(tmp_path, 100, losses=clock.slow, max_minutes=0.9, validate=validate, val_every=10)
+        train(tmp_path, 100, losses=clock.slow, ends=54, validate=validate, val_every=10)
 
 
 def test_saving_takes_a_small_share_of_the_time_however_slow_it_is(tmp_path, clock, monkeypatch):
