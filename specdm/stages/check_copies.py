@@ -29,9 +29,10 @@ from specdm.stages.derived_sets import reconstructed
 STAGE_VERSION = 2
 # What is measured of the samples, in one row of the report.
 MEASURED = (
-    "threshold expected_share share_closer low high limit held_out_share median real_median "
-    "ratio_threshold share_alone alone_low alone_high alone_limit held_out_alone_share"
-).split()
+    *("threshold", "expected_share", "share_closer", "low", "high", "limit"),
+    *("held_out_share", "median", "real_median"),
+    *("ratio_threshold", "share_alone", "alone_low", "alone_high", "alone_limit", "held_out_alone_share"),
+)
 N_STRETCH = 256  # training patches that set the stretch of the picture
 MASKS_MAY = "a copied mask with a new image is legal augmentation"
 
