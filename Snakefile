@@ -41,6 +41,7 @@ include: "rules/report.smk"
 # Light work, and what needs the network, which compute nodes often lack.
 localrules:
     all,
+    acquire,
     download,
     fetch_encoder,
     fetch_inception,
@@ -65,3 +66,4 @@ rule all:
         f"{RESULTS}/report.html",
         f"{RESULTS}/tables/costs.csv",
         f"{RESULTS}/versions.json",
+        expand(f"{RESULTS}/patches/{{dataset}}/meta.json", dataset=UNLABELLED),

@@ -9,8 +9,8 @@ from specdm import attempts, slurm
 from specdm import config as specdm_config
 from specdm.errors import UserError
 from specdm.networks import folder_of
-from specdm.settings import SceneDataset, SceneSettings
-from specdm.sources.scene_files import input_files
+from specdm.settings import SceneDataset, SceneSettings, UnlabelledDataset
+from specdm.sources.scene_files import input_files, label_files
 from specdm.stages import stage_version
 from snakemake.exceptions import WorkflowError
 
@@ -83,6 +83,11 @@ wildcard_constraints:
     labels=r"(\.labels([1-9]\d*|all))?",
 
 
+# Data sets that nothing is trained on alone.
+UNLABELLED = [n for n, d in CONFIG.datasets.items() if isinstance(d, UnlabelledDataset)]
+LABELLED = [name for name in CONFIG.datasets if name not in UNLABELLED]
+
+
 def of_origin(origin):
     """Names of the data sets whose raw files come from `origin`, as a wildcard constraint."""
     return names(
@@ -121,16 +126,46 @@ def trained_part(part):
 
 
 def raw_files(wildcards):
-    """The marker of a finished download or simulation, or the files of the user's own scenes: newer ones are read anew."""
+    """The marker of a finished download, simulation or acquisition, or the user's own scenes: newer ones are read anew."""
     dataset = CONFIG.datasets[wildcards.dataset]
+    if dataset.origin == "acquire":
+        marker = f"{RESULTS}/raw/{wildcards.dataset}/acquire.json"
+        names = [area.name for area in dataset.acquire.areas]
+        return [
+            marker,
+            *given(
+                wildcards.dataset,
+                label_files,
+                dataset.prepare.scenes,
+                Path(dataset.raw),
+                names,
+            ),
+        ]
     if isinstance(dataset, SceneDataset):
-        try:
-            return input_files(dataset.prepare.scenes, Path(dataset.raw))
-        except UserError as error:
-            raise WorkflowError(f"{wildcards.dataset}: {error}") from None
+        return given(
+            wildcards.dataset, input_files, dataset.prepare.scenes, Path(dataset.raw)
+        )
     if dataset.origin == "given":
         return []
     return f"{RESULTS}/raw/{wildcards.dataset}/{dataset.origin}.json"
+
+
+def given(name, files, *arguments):
+    """The user's own files of a data set, which must be there."""
+    try:
+        return files(*arguments)
+    except UserError as error:
+        raise WorkflowError(f"{name}: {error}") from None
+
+
+def area_files(wildcards):
+    """The vector files of the areas that an acquisition is for."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    return [
+        str(Path(dataset.raw) / area.file)
+        for area in dataset.acquire.areas
+        if area.file
+    ]
 
 
 def where(name):

@@ -68,6 +68,30 @@ rule simulate:
         " --seed {params.seed} > {log} 2>&1 && cp {params.raw:q}/simulate.json {output}"
 
 
+rule acquire:
+    """Fetch satellite images of areas from an imagery service (resumable); credentials come from the environment."""
+    input:
+        area_files,
+    output:
+        f"{RESULTS}/raw/{{dataset}}/acquire.json",
+    log:
+        f"{RESULTS}/logs/acquire/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=of_origin("acquire"),
+    priority: 10  # the longest path through the workflow
+    retries: 2
+    conda:
+        "../envs/specdm.yaml"
+    params:
+        raw=lambda wc: CONFIG.datasets[wc.dataset].raw,
+        settings=settings(lambda wc: CONFIG.datasets[wc.dataset].acquire),
+    message:
+        "Acquiring images of {wildcards.dataset} into {params.raw}"
+    shell:
+        "python -m specdm acquire --out {params.raw:q} --settings {params.settings:q} --yes > {log} 2>&1"
+        " && cp {params.raw:q}/acquire.json {output}"
+
+
 rule prepare:
     """Cut raw files into a patch set: band selection, resampling, cleaning, splits."""
     input:

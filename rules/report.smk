@@ -126,7 +126,7 @@ rule report:
             for method in dataset.methods
             for picture in (*SET_PICTURES, "alignment.png", "copies.png")
         ],
-        networks=expand(rules.draw_downstream.output, dataset=list(CONFIG.datasets)),
+        networks=expand(rules.draw_downstream.output, dataset=LABELLED),
         assumptions=f"{workflow.basedir}/docs/paper.md",
     output:
         f"{RESULTS}/report.html",
@@ -141,10 +141,10 @@ rule report:
         ),
         networks=repeated(
             "--downstream-pictures",
-            [f"{RESULTS}/figures/{name}/downstream" for name in CONFIG.datasets],
+            [f"{RESULTS}/figures/{name}/downstream" for name in LABELLED],
         ),
         patches=repeated(
-            "--patches", [f"{RESULTS}/patches/{name}" for name in CONFIG.datasets]
+            "--patches", [f"{RESULTS}/patches/{name}" for name in LABELLED]
         ),
         note=page_note(),
         configuration=lambda wc: shown_configuration(),

@@ -122,15 +122,21 @@ def _check_dataset(key: str, dataset: Dataset, methods: dict) -> None:
     # Scenes of one's own have bands of any name, or those that their files declare.
     declared = dataset.prepare.bands
     if not isinstance(dataset, SceneDataset) or (isinstance(declared, str) and declared != "file"):
-        try:
-            bands.resolve(declared)
-        except UserError as error:
-            raise ValueError(f"{key}.prepare.bands: {error}".rstrip(".")) from error
+        _check_bands(f"{key}.prepare.bands", declared)
+    if isinstance(dataset, SceneDataset) and dataset.acquire:
+        _check_bands(f"{key}.acquire.bands", dataset.acquire.bands)
     if dataset.prepare.patch_px % 32:
         raise ValueError(
             f"{key}.prepare.patch_px: {dataset.prepare.patch_px} is not a multiple of 32, which the networks "
             f"{', '.join(dataset.networks)} need"
         )
+
+
+def _check_bands(key: str, declared: str | tuple[str, ...]) -> None:
+    try:
+        bands.resolve(declared)
+    except UserError as error:
+        raise ValueError(f"{key}: {error}".rstrip(".")) from error
 
 
 def _check_comparisons(key: str, dataset: Dataset) -> None:

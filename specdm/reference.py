@@ -26,7 +26,11 @@ _TABLES: tuple[tuple[str, type[settings.Section], set[str]], ...] = (
     ("datasets.NAME.controls", settings.ControlSettings, set()),
     ("datasets.NAME.label_curve", settings.LabelCurveSettings, set()),
     ("datasets.NAME.teacher", settings.TeacherSettings, set()),
-    ("datasets.NAME.prepare, source: scene", settings.SceneSettings, set()),
+    ("datasets.NAME.acquire, source: scene or unlabelled", settings.AcquireSettings, set()),
+    ("datasets.NAME.acquire.areas", settings.Area, set()),
+    ("datasets.NAME.acquire.dates", settings.When, set()),
+    ("datasets.NAME.acquire.budget", settings.Budget, set()),
+    ("datasets.NAME.prepare, source: scene or unlabelled", settings.SceneSettings, set()),
     ("datasets.NAME.prepare.scenes", settings.Scene, set()),
     ("datasets.NAME.prepare.scenes.images", settings.ImageFile, set()),
     ("datasets.NAME.prepare.scenes.labels", settings.LabelFile, set(_LAYOUT)),
@@ -45,7 +49,12 @@ _TABLES: tuple[tuple[str, type[settings.Section], set[str]], ...] = (
     ("copies", settings.CopySettings, set()),
 )
 _EXTRA = {
-    "datasets.NAME": "`source` is one of segmunich, oscd and scene, and decides what `prepare` and `simulate` hold.",
+    "datasets.NAME": (
+        "`source` is one of segmunich, oscd, scene and unlabelled, and decides what `prepare` and `simulate` hold. "
+        "Scenes of your own may have `acquire`. Unlabelled sets have no `n_real`, `networks` and `regimes`."
+    ),
+    "datasets.NAME.acquire.areas": "One area may stand for the list.",
+    "datasets.NAME.acquire.dates": "A day may stand for the mapping, and one date for the list.",
     "methods.NAME": "`base` names another method whose settings this one starts from.",
     "datasets.NAME.prepare.scenes.images": "A path alone may stand for the mapping, and one image for the list.",
     "datasets.NAME.prepare.scenes.labels": (

@@ -175,12 +175,12 @@ def test_a_missing_key_is_named(raw):
 @pytest.mark.parametrize("source", ["landsat", None, 3])
 def test_a_bad_source_names_the_readers(raw, source):
     sentence = _sentence(_put(raw, "datasets/oscd/source", source))
-    assert sentence == "datasets.oscd.source: the source must be one of segmunich, oscd, scene."
+    assert sentence == "datasets.oscd.source: the source must be one of segmunich, oscd, scene, unlabelled."
 
 
 def test_a_missing_source_names_the_readers(raw):
     del raw["datasets"]["oscd"]["source"]
-    assert _sentence(raw) == "datasets.oscd.source: the source must be one of segmunich, oscd, scene."
+    assert _sentence(raw) == "datasets.oscd.source: the source must be one of segmunich, oscd, scene, unlabelled."
 
 
 @pytest.mark.parametrize(

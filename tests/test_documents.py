@@ -27,7 +27,12 @@ def test_the_reference_explains_every_key():
     sections = [s for s in vars(settings).values() if isinstance(s, type) and issubclass(s, settings.Section)]
     keys = {key for section in [*sections, Config] for key in section.model_fields}
     told = set(re.findall(r"^\| `(\w+)` \| \S", key_tables(), re.MULTILINE))
-    assert keys - told == {"source", "prepare", "simulate"}  # explained in a sentence and by tables of their own
+    assert keys - told == {
+        "source",
+        "prepare",
+        "simulate",
+        "acquire",
+    }  # explained in a sentence and by tables of their own
     assert not re.findall(r"^\| .* \|  \|$", key_tables(), re.MULTILINE)
 
 

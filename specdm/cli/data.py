@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from specdm.arguments import Out, Seed, Settings, chosen, read_section
 from specdm.cli.app import verb
+from specdm.errors import UserError
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -45,6 +47,31 @@ def download(
     return f"{done.unpacked} files of {name} from {len(done.archives)} archives in {out}"
 
 
+@verb("areas and dates -> satellite images; resumes")
+def acquire(
+    out: Annotated[Path, typer.Option(help="folder of the raw files, that paths of areas start from as well")],
+    settings: Settings,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before requests that cost something")] = False,
+) -> str:
+    """Fetch Sentinel-2 images of areas from Sentinel Hub or the Copernicus Data Space; the same command resumes.
+
+    It tells what this costs, and asks, before it fetches anything. Credentials come from SH_CLIENT_ID and
+    SH_CLIENT_SECRET, or from sentinelhub's own profile: docs/own-region.md.
+    """
+    from specdm.settings import AcquireSettings
+    from specdm.sources.acquire import acquire as fetch
+
+    done = fetch(out, read_section(AcquireSettings, settings), lambda _: None if yes else _ask())
+    return f"{len(done.images)} images in {out}"
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise UserError("Nobody can be asked here whether to fetch this: add --yes.")
+    if not typer.confirm("Fetch it?"):
+        raise UserError("Nothing was fetched, as you wished.")
+
+
 @verb("name of an encoder -> its ImageNet weights")
 def fetch_encoder(
     encoder: Annotated[str, typer.Argument(help="encoder of a network: mit_b2, resnet34, resnet50s, ...")],
@@ -72,7 +99,9 @@ def fetch_inception(
 
 @verb("raw files -> patch set: images, masks, splits")
 def prepare(
-    source: Annotated[str, typer.Option(help="layout of the raw files: segmunich, oscd, or scene for your own")],
+    source: Annotated[
+        str, typer.Option(help="layout of the raw files: segmunich, oscd, scene or unlabelled for your own")
+    ],
     name: Annotated[str, typer.Option(help="name of the data set")],
     raw: Annotated[Path, typer.Option(help="folder of the raw files")],
     out: Out,
@@ -85,7 +114,12 @@ def prepare(
     from specdm.stages import prepare as stage
     from specdm.stages.info import sizes
 
-    readers = {"segmunich": SegMunichSettings, "oscd": OscdSettings, "scene": SceneSettings}
+    readers = {
+        "segmunich": SegMunichSettings,
+        "oscd": OscdSettings,
+        "scene": SceneSettings,
+        "unlabelled": SceneSettings,
+    }
     section = chosen("--source", source, readers)
     print("\n".join(stage.prepare(name, raw, out, read_section(section, settings), seed)))
     return f"{sizes(open_patches(out))} in {out}"

@@ -56,7 +56,7 @@ def _raw(name: str, dataset: Dataset) -> tuple[str, str]:
     from specdm.sources.scene_files import input_files
 
     folder = Path(dataset.raw)
-    if isinstance(dataset, SceneDataset):
+    if isinstance(dataset, SceneDataset) and dataset.origin == "given":
         try:
             n = len(input_files(dataset.prepare.scenes, folder))
         except UserError as error:

@@ -12,7 +12,7 @@ reflectance = dn * scale + offset. T is the number of dates: 1 for segmentation,
 
 from specdm.patches.meta import FILES, INDEX_COLUMNS, SCHEMA_VERSION, SPLITS, PatchMeta, PatchRecord
 from specdm.patches.normaliser import Normaliser
-from specdm.patches.reader import PatchSet, check_masks, open_patches
+from specdm.patches.reader import PatchSet, check_masks, open_patches, require_labels
 from specdm.patches.values import class_counts, to_dn, to_reflectance, valid_pixels
 from specdm.patches.writer import PatchWriter
 
@@ -29,6 +29,7 @@ __all__ = [
     "check_masks",
     "class_counts",
     "open_patches",
+    "require_labels",
     "to_dn",
     "to_reflectance",
     "valid_pixels",

@@ -110,6 +110,12 @@ def open_patches(folder: Path | str) -> PatchSet:
     return patches
 
 
+def require_labels(patches: PatchSet) -> None:
+    """Refuse (UserError) a set without a single labelled pixel: there is nothing to learn about classes from it."""
+    if not any(counts.any() for counts in patches.index["class_counts"]):
+        raise UserError(f"{patches.folder} has no labels: train on a labelled set.")
+
+
 def check_masks(patches: PatchSet) -> None:
     """Refuse masks with ids outside the label set, reading them in pieces.
 

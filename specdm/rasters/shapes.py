@@ -70,8 +70,8 @@ def _outline(place, height: int, width: int):
     return shapely.box(min(x), min(y), max(x), max(y))
 
 
-def read_shapes(path: Path, crs: str, layer: str | None = None, attribute: str | None = None) -> Shapes:
-    """The shapes of a vector file in the system `crs`; features without geometry are left out.
+def read_shapes(path: Path, crs: str | None, layer: str | None = None, attribute: str | None = None) -> Shapes:
+    """The shapes of a vector file in the system `crs` (None: its own); features without geometry are left out.
 
     Raises:
         UserError: for an unreadable file, an unknown layer or attribute, shapes without a coordinate reference system,
@@ -103,7 +103,8 @@ def read_shapes(path: Path, crs: str, layer: str | None = None, attribute: str |
     if attribute is not None:
         column = frame[attribute]
         values = column.astype(object).where(column.notna(), None).tolist()
-    return Shapes(frame.geometry.to_crs(crs).to_numpy(), tuple(values), crs)
+    placed = frame.geometry if crs is None else frame.geometry.to_crs(crs)
+    return Shapes(placed.to_numpy(), tuple(values), crs or placed.crs.to_string())
 
 
 def _read(path: Path, layer: str | None):
@@ -121,7 +122,7 @@ def _read(path: Path, layer: str | None):
             if layer is not None and layer not in layers:
                 raise UserError(f"{path} has no layer {layer!r}: it has {', '.join(layers)}.")
             if layer is None and len(layers) > 1:
-                raise UserError(f"{path} has the layers {', '.join(layers)}: name the one that holds the labels.")
+                raise UserError(f"{path} has the layers {', '.join(layers)}: name the one that is meant.")
             return geopandas.read_file(path, layer=layer or layers[0])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError, ValueError, IndexError) as error:
         raise UserError(f"{path} cannot be read as a vector file: check its format.") from error

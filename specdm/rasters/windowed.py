@@ -24,6 +24,24 @@ def block_cache():
     return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS")
 
 
+@dataclass(frozen=True)
+class Declared:
+    """What a raster file declares about its numbers and their origin.
+
+    Attributes:
+        path: the file.
+        scales, offsets: of the bands asked for, quantity = number * scale + offset; 1 and 0 where nothing is said.
+        level, acquired, harmonised: its tags of these names, empty where there is none.
+    """
+
+    path: Path
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    level: str
+    acquired: str
+    harmonised: str
+
+
 class WindowedRaster(contextlib.AbstractContextManager):
     """An open raster file.
 
@@ -47,7 +65,7 @@ class WindowedRaster(contextlib.AbstractContextManager):
     def __init__(self, path: Path, onto: Grid | None = None, resampling: str = "cubic", nodata: float | None = None):
         self.path = data_file(path)
         self._stack = contextlib.ExitStack()
-        self._source = self._stack.enter_context(open_file(self.path))
+        self._source = self._file = self._stack.enter_context(open_file(self.path))
         self.own = self.grid = grid_of(self._source)
         types = sorted(set(self._source.dtypes))
         if not types:
@@ -98,6 +116,12 @@ class WindowedRaster(contextlib.AbstractContextManager):
             )
         )
         self.grid = onto
+
+    def declarations(self, bands: Sequence[int]) -> tuple[Declared]:
+        """What the file says of some bands, which count from 0; pixels are read as they are stored all the same."""
+        scales, offsets = (tuple(values[b] for b in bands) for values in (self._file.scales, self._file.offsets))
+        tags = {name: self._file.tags().get(name, "") for name in ("level", "acquired", "harmonised")}
+        return (Declared(self.path, scales, offsets, **tags),)
 
     def read(self, row: int, col: int, height: int, width: int, bands: Sequence[int]) -> np.ndarray:
         """Pixels (len(bands),height,width) of a window; `bands` count from 0.

@@ -1,9 +1,18 @@
 """The sections of the configuration: one pydantic model each, unknown keys refused, every key described."""
 
+from specdm.settings.acquire import AcquireSettings, Area, Budget, When
 from specdm.settings.augmentation import StrongAugmentation
 from specdm.settings.base import Name, Section
 from specdm.settings.benchmarks import OscdSettings, SegMunichSettings, SimulatedCity, SimulatedOscd, SimulatedSegMunich
-from specdm.settings.datasets import DATASETS, AnyDataset, Dataset, OscdDataset, SceneDataset, SegMunichDataset
+from specdm.settings.datasets import (
+    DATASETS,
+    AnyDataset,
+    Dataset,
+    OscdDataset,
+    SceneDataset,
+    SegMunichDataset,
+    UnlabelledDataset,
+)
 from specdm.settings.downstream import (
     ControlSettings,
     DownstreamSettings,
@@ -26,8 +35,11 @@ from specdm.settings.scene import ImageFile, LabelFile, Scene, SceneClass, Scene
 
 __all__ = [
     "DATASETS",
+    "AcquireSettings",
     "AnyDataset",
+    "Area",
     "AutoencoderSettings",
+    "Budget",
     "ControlSettings",
     "CopySettings",
     "Dataset",
@@ -60,6 +72,8 @@ __all__ = [
     "StrongAugmentation",
     "TeacherSettings",
     "UNetSettings",
+    "UnlabelledDataset",
     "WavelengthRange",
+    "When",
     "chosen_networks",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from specdm.networks import CHANGE, SEGMENTATION
+from specdm.settings.acquire import AcquireSettings
 from specdm.settings.base import Name, Section
 from specdm.settings.benchmarks import OscdSettings, SegMunichSettings, SimulatedOscd, SimulatedSegMunich
 from specdm.settings.downstream import ControlSettings, LabelCurveSettings, Labels, Regime, chosen_networks
@@ -18,8 +19,9 @@ class Dataset(Section):
     """One data set: where its raw files come from, how it is cut, what is trained on it."""
 
     raw: str = Field(description="folder of the raw files")
-    origin: Literal["download", "simulate", "given"] = Field(
-        "download", description="fetch the raw files, simulate them, or take those that lie there"
+    origin: Literal["download", "simulate", "given", "acquire"] = Field(
+        "download",
+        description="download the raw files, simulate them, take those that lie there, or acquire images of an area",
     )
     n_real: int = Field(ge=1, description="labelled patches the downstream networks get")
     methods: tuple[str, ...] = Field(("specdm",), min_length=1, description="generators trained on it")
@@ -123,13 +125,45 @@ class SceneDataset(Dataset):
     """The user's own labelled scenes: pairs, or with two images a scene, change-detection triples."""
 
     source: Literal["scene"] = Field(description="the reader of the raw files")
-    origin: Literal["given"] = Field("given", description="the files lie there")
+    origin: Literal["given", "acquire"] = Field(
+        "given", description="the images lie there, or are fetched from an imagery service"
+    )
+    acquire: AcquireSettings | None = Field(None, description="which images to fetch, with origin acquire")
     prepare: SceneSettings = Field(description="which files, what they mean, how they are cut and split")
+
+    @model_validator(mode="after")
+    def _acquisition_described(self) -> SceneDataset:
+        if (self.origin == "acquire") != (self.acquire is not None):
+            raise ValueError("origin acquire and the section acquire go together: give both or neither")
+        if self.acquire and self.acquire.unlabelled == self.prepare.labelled:
+            raise ValueError("acquire.unlabelled and labels: null go together: images alone have no labels")
+        return self
 
     @property
     def task(self) -> str:
         return CHANGE if self.prepare.n_dates == 2 else SEGMENTATION
 
 
-DATASETS: dict[str, type[Dataset]] = {"segmunich": SegMunichDataset, "oscd": OscdDataset, "scene": SceneDataset}
-AnyDataset = Annotated[SegMunichDataset | OscdDataset | SceneDataset, Field(discriminator="source")]
+class UnlabelledDataset(SceneDataset):
+    """The user's own scenes without labels: patches that nothing is trained on alone."""
+
+    source: Literal["unlabelled"] = Field(description="the reader of the raw files")
+    n_real: Literal[0] = Field(0, description="none is labelled")
+    methods: tuple[()] = Field((), description="none is trained on it alone")
+    networks: tuple[()] = Field((), description="none is trained on it")
+    regimes: dict[Name, Regime] = Field({}, max_length=0, description="none")
+
+    @model_validator(mode="after")
+    def _without_labels(self) -> UnlabelledDataset:
+        if self.prepare.labelled:
+            raise ValueError("source unlabelled is for scenes with labels: null; use source scene for labelled ones")
+        return self
+
+
+DATASETS: dict[str, type[Dataset]] = {
+    "segmunich": SegMunichDataset,
+    "oscd": OscdDataset,
+    "scene": SceneDataset,
+    "unlabelled": UnlabelledDataset,
+}
+AnyDataset = Annotated[SegMunichDataset | OscdDataset | SceneDataset | UnlabelledDataset, Field(discriminator="source")]

@@ -1,4 +1,4 @@
-"""Preparation of the user's own labelled scenes: files, bands, classes, tiling and splits."""
+"""Preparation of the user's own scenes, with labels or without: files, bands, classes, tiling and splits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from specdm.settings.base import Section
 
 AXES = ("band", "class", "row", "col", "time", "-")
 _FILE = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+_FILE_OR_NULL = {"anyOf": [*_FILE["anyOf"], {"type": "null"}]}
 
 
 class ArrayLayout(Section):
@@ -85,7 +86,7 @@ def _as_list(data: Any) -> Any:
 
 
 class Scene(Section):
-    """One labelled scene, or, with {name} in its paths, as many as there are files."""
+    """One scene, or, with {name} in its paths, as many as there are files."""
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$", description="null: the file's name, or what {name} is")
     images: Annotated[
@@ -93,18 +94,21 @@ class Scene(Section):
         BeforeValidator(_as_list),
         WithJsonSchema({"anyOf": [*_FILE["anyOf"], {"type": "array", "items": _FILE, "maxItems": 2}]}),
     ] = Field(description="the image, or the two images of a change-detection scene (a path, or a mapping)")
-    labels: Annotated[LabelFile, WithJsonSchema(_FILE)] = Field(
-        description="the labels, on the grid of the first image (a path, or a mapping)"
+    labels: Annotated[LabelFile | None, WithJsonSchema(_FILE_OR_NULL)] = Field(
+        description="the labels, on the grid of the first image (a path, or a mapping); null: none, in all scenes of "
+        "the data set or in no one"
     )
     dates: Annotated[
         tuple[str, ...],
         BeforeValidator(lambda d: _as_list(str(d)) if not isinstance(d, list | tuple) else [str(v) for v in d]),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-    ] = Field((), description="acquisition dates, one an image")
+    ] = Field((), description="acquisition dates, one an image; none: as the files' tags `acquired` say, or unknown")
     place: str | None = Field(
         None, description="scenes without georeference that show the same ground on one grid: a common name"
     )
-    split: Literal["train", "val", "test"] | None = Field(None, description="fixed split; null: by spatial blocks")
+    split: Literal["train", "val", "test"] | None = Field(
+        None, description="fixed split; null: by spatial blocks (without labels: train)"
+    )
 
     @field_validator("images")
     @classmethod
@@ -147,9 +151,13 @@ class SceneSettings(Section):
 
     scenes: tuple[Scene, ...] = Field(min_length=1, description="the scenes of the data set")
     sensor: str | None = Field(None, description="name of the sensor; null: Sentinel-2 MSI by the names of the bands")
-    level: Literal["TOA", "BOA", "unitless"] = Field(description="reflectance at top or bottom of atmosphere, or none")
-    scale: float = Field(gt=0, description="reflectance = number in the file x scale + offset")
-    offset: float = Field(0.0, description="see scale")
+    level: Literal["TOA", "BOA", "unitless"] | None = Field(
+        description="reflectance at top or bottom of atmosphere, or none; null: as the files' tags `level` say"
+    )
+    scale: Annotated[float, Field(gt=0)] | None = Field(
+        description="reflectance = number in the file x scale + offset; null: as the files declare"
+    )
+    offset: float | None = Field(0.0, description="see scale; null: as the files declare")
     bands: str | tuple[str, ...] | None = Field(
         None,
         description="names of the file's bands in its order, a named Sentinel-2 set, or file: as raster files describe "
@@ -167,7 +175,9 @@ class SceneSettings(Section):
     resampling: Literal["nearest", "bilinear", "cubic"] = Field(
         "cubic", description="for bands and dates on another grid than the first one's"
     )
-    classes: tuple[SceneClass, ...] = Field(min_length=2, description="classes in the order of their ids")
+    classes: tuple[SceneClass, ...] = Field(
+        (), description="classes in the order of their ids, two or more; without labels as many as one likes, or none"
+    )
     ignore_codes: tuple[int | str, ...] = Field((), description="codes of pixels without a label")
     unlisted_codes: Literal["error", "ignore"] = Field("error", description="what codes of no class are")
     patch_px: int = Field(128, ge=8, description="side of a patch in pixels")
@@ -191,12 +201,21 @@ class SceneSettings(Section):
         """Images a scene: 1 for segmentation, 2 for change detection."""
         return len(self.scenes[0].images)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the scenes have labels: all of them or none."""
+        return self.scenes[0].labels is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> SceneSettings:
         if len({len(scene.images) for scene in self.scenes}) > 1:
             raise ValueError("some scenes have one image and some two: make two data sets of them")
+        if len({scene.labels is None for scene in self.scenes}) > 1:
+            raise ValueError("some scenes have labels and some none: make two data sets of them")
         declared = [scene.split for scene in self.scenes]
-        if any(declared) and not {"train", "val", "test"} <= set(declared):
+        if not self.labelled and set(declared) - {None, "train"}:
+            raise ValueError("scenes without labels cannot validate or test: leave out their split")
+        if self.labelled and any(declared) and not {"train", "val", "test"} <= set(declared):
             raise ValueError("fixed splits must name train, val and test scenes: give each scene a split, or none")
         if any(declared) and not all(declared):
             raise ValueError("some scenes have a split and some none: give each scene one, or none")
@@ -208,14 +227,18 @@ class SceneSettings(Section):
         return self
 
     def _check_classes(self) -> None:
+        if self.labelled and len(self.classes) < 2:
+            raise ValueError("labels need classes: name two or more under classes, or set labels: null for none")
         names = [c.name for c in self.classes]
         codes = [code for c in self.classes for code in c.codes] + list(self.ignore_codes)
         for what, values in (("class", names), ("code", codes)):
             twice = [v for v, n in Counter(values).items() if n > 1]
             if twice:
                 raise ValueError(f"the {what} {twice[0]!r} occurs twice: use each once")
+        if not self.labelled:
+            return  # the classes name a label set, and nothing is looked up by their codes
         used = {name for c in self.classes if c.codes for name in [c.name]}
-        for labels in (scene.labels for scene in self.scenes):
+        for labels in filter(None, (scene.labels for scene in self.scenes)):
             mentioned = [*(labels.order or ()), *filter(None, (labels.covered, labels.uncovered))]
             unknown = [name for name in mentioned if name not in names]
             if unknown:

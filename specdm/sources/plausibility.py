@@ -1,15 +1,17 @@
-"""Is the declared order of Sentinel-2 bands plausible? Judged by spectra, and answered with sentences to warn with.
+"""Are declared bands and offset of Sentinel-2 plausible? Judged by spectra, and answered with sentences to warn with.
 
-A list of bands that does not fit its files looks fine everywhere else: nothing fails, and every result is wrong.
+A list of bands or an offset that does not fit its files looks fine everywhere else: nothing fails, and every result is
+wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from specdm.sources.class_words import DENIED, TREES, WATER, words_of
+from specdm.sources.scene_report import some_names
 
 # Neighbours within a region of the spectrum see nearly the same thing. B01, B09 and B10 are left out: 60 m pixels and
 # the air decide what they resemble. B08 has a region but no neighbour: its pixels are finer than those of B8A.
@@ -20,6 +22,14 @@ _BESIDE = (("B05", "B04", "B02"), ("B8A", "B11", "B12"), ("B08", "B11", "B12"))
 # ASSUME: larger excesses of correlation mean a mistake. Over 55 real scenes in their true order (OSCD, and single
 # scenes of flood, coast, forest and cloud) the largest are 0.006 and -0.011; windows of open sea may exceed them.
 _REGION_MARGIN, _BESIDE_MARGIN = 0.05, 0.03
+
+# Bands with dark pixels in nearly every scene. B01 and B09 are too coarse for them, B10 sees none of the ground.
+DARK_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A")
+_INFRARED = {"B06", "B07", "B08", "B8A"}
+# A step of 0.1 (1000 numbers of 1e-4) in all of these bands at once, to within this margin, is taken for the offset of
+# baseline 04.00. Haze brightens blue more than infrared, seasons infrared more than blue: none of the 24 pairs of OSCD
+# has a step of more than 0.025 in all bands.
+_STEP, _STEP_MARGIN = 0.1, 0.05
 
 _VEGETATION = TREES | {"vegetation"}
 _HIDDEN = {"ice", "snow", "cloud", "clouds", "shadow", "shadows", "bank", "banks"}  # something else is seen
@@ -121,3 +131,30 @@ def strange_classes(class_names: Sequence[str], spectra: np.ndarray, bands: Sequ
         if words & WATER and {"B02", "B12"} <= at.keys() and mean[at["B12"]] > mean[at["B02"]]:
             found.append(f"The class {name} is brighter in B12 than in B02: check the declared order of the bands.")
     return found
+
+
+def strange_offsets(bands: Sequence[str], darkest: Mapping[str, np.ndarray]) -> list[str]:
+    """A sentence on scenes of which one date seems to carry the offset of processing baseline 04.00, the other not.
+
+    Where the darkest pixels of all visible and near infrared bands differ by about 0.1 between the dates, an offset is
+    likelier than weather or season, which do not change all bands alike. Fewer than three of these bands, or none in
+    the near infrared, are not judged: haze brightens the visible ones alone.
+
+    Args:
+        bands: C declared names; others than Sentinel-2's are ignored.
+        darkest: for each scene the 1st percentile of both dates in every band, (2,C) reflectance.
+    """
+    picks = [i for i, name in enumerate(bands) if name in DARK_BANDS]
+    if len(picks) < 3 or not {bands[i] for i in picks} & _INFRARED:
+        return []
+    found = []
+    for name, (first, second) in darkest.items():
+        step = (second - first)[picks]
+        if (np.abs(np.abs(step) - _STEP) < _STEP_MARGIN).all() and abs(np.sign(step).sum()) == len(step):
+            found.append(f"{name} ({'first' if step[0] < 0 else 'second'} date, by {np.abs(step).mean():.2f})")
+    if not found:
+        return []
+    return [
+        f"The darkest pixels of one date are brighter in every band in {some_names(found)}: check whether it alone has "
+        "the offset of processing baseline 04.00, which adds 1000 to Sentinel-2 numbers."
+    ]

@@ -1,4 +1,4 @@
-"""The user's own labelled scenes -> a patch set: any raster, any number of bands, labels of any kind, one or two dates.
+"""The user's own scenes -> a patch set: any raster, any number of bands, labels of any kind or none, one or two dates.
 
 The files are read twice, window by window: first what decides which windows stay and in which split, then what is
 written. Memory does not grow with the scenes.
@@ -22,19 +22,30 @@ from specdm.progress import Progress
 from specdm.settings import SceneSettings
 from specdm.sources import blocks as blocking
 from specdm.sources.blocks import NONE, Ground
-from specdm.sources.plausibility import BandStatistics, strange_classes, strange_order
 from specdm.sources.scene_bands import SceneBands, scene_bands
 from specdm.sources.scene_classes import label_set
+from specdm.sources.scene_declared import agreed_quantity, dated, strange_dates
 from specdm.sources.scene_files import expand
 from specdm.sources.scene_report import SceneCounts, SceneReport
-from specdm.sources.scene_scan import OpenScene, Scan, bytes_a_column, chunks, one_ahead, scan_scenes
+from specdm.sources.scene_scan import (
+    OpenScene,
+    Scan,
+    bytes_a_column,
+    chunks,
+    one_ahead,
+    scan_scenes,
+    survey_scenes,
+    usual_stride,
+)
+from specdm.sources.scene_spectra import SpectraSeen
 from specdm.sources.windows import moved
-
-LOOKED_AT = 200_000  # pixels whose spectra are looked at, about
 
 
 def prepare(root: Path, out: Path, settings: SceneSettings, *, name: str, seed: int = 0) -> SceneReport:
-    """Cut labelled scenes into a patch set.
+    """Cut scenes into a patch set.
+
+    Scenes without labels give masks that are ignored everywhere. All their windows with any pixel of data on every date
+    belong to the training split: nothing could be validated or tested on them.
 
     Args:
         root: folder that the paths of the settings start from.
@@ -47,8 +58,8 @@ def prepare(root: Path, out: Path, settings: SceneSettings, *, name: str, seed: 
         The counts, also stored in the set's provenance.
 
     Raises:
-        UserError: for files that are missing, damaged or not what the settings declare, classes without pixels, or
-            too little ground for three splits.
+        UserError: for files that are missing, damaged or not what the settings declare, that contradict each other,
+            classes without pixels, or too little ground for three splits.
     """
     root, out = Path(root), Path(out)
     scenes = expand(settings.scenes, root)
@@ -58,22 +69,29 @@ def prepare(root: Path, out: Path, settings: SceneSettings, *, name: str, seed: 
     )
     guard = settings.patch_px // 4 if settings.guard_px is None else settings.guard_px
     with rasters.block_cache():
-        scans, stride = scan_scenes(scenes, settings, bands, labels)
+        surveys = survey_scenes(scenes, settings, bands, labels)
+        quantity = agreed_quantity(settings, [image for survey in surveys for image in survey.images])
+        scenes = [
+            dated(scene, [files for _, files in survey.images]) for scene, survey in zip(scenes, surveys, strict=True)
+        ]
+        stride = settings.stride_px or usual_stride(surveys, settings.patch_px)
+        scans = scan_scenes(scenes, stride, settings, bands, labels)
         tiles = _divide(scans, settings, guard, seed)
         meta = PatchMeta(
             name=name,
             sensor=bands.sensor,
-            level=settings.level,
+            level=quantity.level,
             bands=bands.names,
-            scale=settings.scale,
-            offset=settings.offset,
+            scale=quantity.scale,
+            offset=quantity.offset,
             nodata=scans[0].nodata,
             labels=labels,
             wavelengths_nm=bands.wavelengths_nm,
         )
         shape = (settings.n_dates, len(bands.names), settings.patch_px, settings.patch_px)
         with PatchWriter(out, meta, shape, scans[0].dtype) as writer:
-            strange = _write(writer, scans, tiles, settings, bands, labels)
+            seen = _write(writer, scans, tiles, settings, bands, labels)
+            strange = [*seen.sentences(quantity), *strange_dates(scenes)]
             report = _report(scans, tiles, settings, stride, guard, labels, strange)
             provenance = {"source": "scene", "root": str(root), **dataclasses.asdict(report)}
             leaks = report.sharing_lines() if any(report.shared.values()) else []
@@ -88,16 +106,16 @@ class _Tiles:
     Attributes:
         scene: number of the scene of each, (n,).
         classes: labelled pixels by class, (n,K).
-        labelled: whether enough of it is labelled, (n,) bool.
+        usable: whether enough of it is labelled, or without labels, whether any of it has data, (n,) bool.
         split: position in SPLITS, NONE for those left out, (n,).
-        group: name of the spatial block, (n,); empty without enough labels.
+        group: name of the spatial block, (n,); empty where it is not usable.
         shared: whether it shows ground of a training window, (n,) bool.
         block_px: smallest side of the blocks, 0 for fixed splits.
     """
 
     scene: np.ndarray
     classes: np.ndarray
-    labelled: np.ndarray
+    usable: np.ndarray
     split: np.ndarray
     group: np.ndarray
     shared: np.ndarray
@@ -110,43 +128,49 @@ def _divide(scans: Sequence[Scan], settings: SceneSettings, guard: int, seed: in
     scene = np.repeat(np.arange(len(scans)), [len(scan.windows) for scan in scans])
     corner = np.concatenate([scan.windows for scan in scans])
     classes = np.concatenate([scan.classes for scan in scans])
-    labelled = classes.sum(axis=1) >= max(settings.min_labelled * size**2, 1 if settings.min_labelled else 0)
-    if not labelled.any():
-        raise UserError(
-            f"No window has {settings.min_labelled:.1%} labelled pixels with data: lower min_labelled or check the "
-            "labels."
-        )
+    if settings.labelled:
+        usable = classes.sum(axis=1) >= max(settings.min_labelled * size**2, 1 if settings.min_labelled else 0)
+        lack = f"{settings.min_labelled:.1%} labelled pixels with data: lower min_labelled or check the labels"
+    else:
+        usable = np.concatenate([scan.held for scan in scans]) > 0
+        lack = "a pixel with data on every date: check nodata and the images"
+    if not usable.any():
+        raise UserError(f"No window has {lack}.")
     grounds = [_ground(scan) for scan in scans]
     fixed = scans[0].scene.split is not None
     place = blocking.find_places(grounds, 0 if fixed else guard)
     windows = blocking.on_frames(grounds, scene, np.hstack([corner, corner + size]), place)
-    use = np.flatnonzero(labelled)
+    use = np.flatnonzero(usable)
     split = np.full(len(scene), NONE)
     if fixed:
         group = np.array([f"scene{s:04}" for s in scene], object)
         split[use] = [SPLITS.index(scans[s].scene.split) for s in scene[use]]
         empty = [s for i, s in enumerate(SPLITS) if not (split == i).any()]
-        if empty:
+        if empty and settings.labelled:
             raise UserError(
                 f"No scene of the split {empty[0]!r} has a window with enough labels: give it another scene."
             )
         block_px = 0
     else:
+        inhabited = np.unique(place[scene[use]], return_inverse=True)[1]  # places with any usable window
         fractions = {"val": settings.val_fraction, "test": settings.test_fraction}
-        inhabited = np.unique(place[scene[use]], return_inverse=True)[1]  # places with any labelled window
-        division = blocking.divide(
-            inhabited, windows[use], classes[use], size, settings.block_px, guard, fractions, seed
-        )
-        split[use], blocks = division.split, division.blocks
+        if settings.labelled:
+            division = blocking.divide(
+                inhabited, windows[use], classes[use], size, settings.block_px, guard, fractions, seed
+            )
+            split[use], blocks = division.split, division.blocks
+        else:
+            split[use] = SPLITS.index("train")
+            blocks = blocking.make_blocks(inhabited, windows[use], size, settings.block_px)
         group = np.full(len(scene), "", object)
         group[use] = [blocks.name(b) for b in blocks.containing(inhabited, windows[use])]
         block_px = blocks.side_px
-    return _Tiles(scene, classes, labelled, split, group, _sharing(place[scene], windows, split), block_px)
+    return _Tiles(scene, classes, usable, split, group, _sharing(place[scene], windows, split), block_px)
 
 
 def _ground(scan: Scan) -> Ground:
     """Where a scene lies; without georeference, scenes that share a file show one place."""
-    files = [] if scan.grid.crs else [*scan.scene.images, scan.scene.labels]
+    files = [] if scan.grid.crs else filter(None, [*scan.scene.images, scan.scene.labels])
     names = [f"{file.path} {file.variable or ''}".strip() for file in files] + [scan.scene.place or ""]
     return Ground(scan.grid, frozenset(filter(None, names)))
 
@@ -169,13 +193,11 @@ def _write(
     settings: SceneSettings,
     bands: SceneBands,
     labels: LabelSet,
-) -> list[str]:
-    """Write the windows that have a split; returns sentences on spectra that contradict the declared bands."""
+) -> SpectraSeen:
+    """Write the windows that have a split; returns what their spectra look like."""
     size = settings.patch_px
     chosen = np.flatnonzero(tiles.split != NONE)
-    every = max(1, len(chosen) * size**2 // LOOKED_AT)  # of the pixels, one in so many is looked at
-    statistics = BandStatistics(len(bands.names))
-    sums, counts = np.zeros((len(labels), len(bands.names))), np.zeros((len(labels), 1))
+    seen = SpectraSeen(bands, labels, scans[0].nodata, settings.labelled, len(chosen) * size**2)
     progress, done = Progress("cutting patches", len(chosen)), 0
     for number, scan in enumerate(scans):
         own = np.flatnonzero(tiles.scene == number)
@@ -184,21 +206,16 @@ def _write(
         if not len(own):
             continue
         windows = scan.windows[own - first]
+        seen.begin(len(windows) * size**2)
         with OpenScene(scan.scene, settings, bands, labels) as opened:
             for some, images, masks in one_ahead(_patches(opened, windows, size, bands)):
                 records = [_record(scan, *windows[i], SPLITS[tiles.split[own[i]]], tiles.group[own[i]]) for i in some]
                 writer.append(images, masks, records)
-                _look(statistics, sums, counts, images, masks, every)
+                seen.update(images, masks)
                 done += len(some)
                 progress.update(done)
-    with np.errstate(invalid="ignore"):
-        spectra = (sums / counts) * settings.scale + settings.offset
-    if not bands.sentinel2:
-        return []
-    return [
-        *strange_order(bands.names, statistics.correlation()),
-        *strange_classes(labels.names, spectra, bands.names),
-    ]
+        seen.end(scan.scene.name)
+    return seen
 
 
 def _patches(
@@ -227,19 +244,6 @@ def _record(scan: Scan, row: int, col: int, split: str, group: str) -> PatchReco
     )
 
 
-def _look(
-    statistics: BandStatistics, sums: np.ndarray, counts: np.ndarray, images: np.ndarray, masks: np.ndarray, every: int
-) -> None:
-    """Add the spectra of one labelled pixel in `every` of the first date."""
-    spectra = np.moveaxis(images[:, 0], 1, -1).reshape(-1, images.shape[2])  # P C
-    ids = masks.ravel()
-    chosen = np.flatnonzero(ids < len(counts))[::every]
-    spectra, ids = spectra[chosen].astype(np.float64), ids[chosen]
-    statistics.update(spectra.T)
-    np.add.at(sums, ids, spectra)
-    counts[:, 0] += np.bincount(ids, minlength=len(counts))
-
-
 def _report(
     scans: Sequence[Scan],
     tiles: _Tiles,
@@ -266,12 +270,12 @@ def _report(
                 scan.grid.height,
                 scan.grid.width,
                 windows=len(scan.windows),
-                unlabelled=int((~tiles.labelled[tiles.scene == i]).sum()),
+                unlabelled=int((~tiles.usable[tiles.scene == i]).sum()),
                 written=int(kept[tiles.scene == i].sum()),
             )
             for i, scan in enumerate(scans)
         ),
-        between=int((tiles.labelled & ~kept).sum()),
+        between=int((tiles.usable & ~kept).sum()),
         sizes={s: int(m.sum()) for s, m in members.items()},
         groups={s: len(set(tiles.group[m])) for s, m in members.items()},
         class_percent={
@@ -279,5 +283,6 @@ def _report(
             for s, t in totals.items()
         },
         shared={s: int(tiles.shared[members[s]].sum()) for s in ("val", "test")},
-        warnings=(*absent, *strange),
+        warnings=(*(absent if settings.labelled else ()), *strange),
+        labelled=settings.labelled,
     )

@@ -30,10 +30,15 @@ _NATURAL = {
 }
 
 
+# A patch set needs a class: without labels and declared classes this one stands there, and no pixel has it.
+NO_CLASS = SceneClass(name="unlabelled", colour=(110, 110, 110))
+
+
 def label_set(name: str, classes: Sequence[SceneClass]) -> LabelSet:
     """The classes of the settings with ids in their order.
 
-    Those without a colour get that of what they are called (water is blue), or one of the palette.
+    Those without a colour get that of what they are called (water is blue), or one of the palette. Scenes without
+    labels may have no classes: the set then has the single class "unlabelled", which occurs in no mask.
 
     Raises:
         UserError: for more than 255 classes.
@@ -42,7 +47,7 @@ def label_set(name: str, classes: Sequence[SceneClass]) -> LabelSet:
         raise UserError(f"{len(classes)} classes do not fit into masks of 255: merge some.")
     used = {c.colour for c in classes}
     found = []
-    for i, c in enumerate(classes):
+    for i, c in enumerate(classes or (NO_CLASS,)):
         wished = [_natural_colour(c.name), *PALETTE]
         free = [colour for colour in wished if colour and colour not in used]
         colour = c.colour or (free[0] if free else PALETTE[i % len(PALETTE)])

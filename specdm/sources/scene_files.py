@@ -38,7 +38,7 @@ def expand(scenes: Sequence[Scene], root: Path) -> list[Scene]:
 
 def _without_labels(names: Sequence[str], scene: Scene) -> list[str]:
     """Names of scenes only: {name}.tif also matches the files {name}_labels.tif beside the images."""
-    labels = {scene.labels.path.replace(NAME, name) for name in names}
+    labels = {scene.labels.path.replace(NAME, name) for name in names} if scene.labels else set()
     return [name for name in names if scene.images[0].path.replace(NAME, name) not in labels]
 
 
@@ -52,7 +52,23 @@ def matches(root: Path, pattern: str) -> list[str]:
 
 def input_files(scenes: Sequence[Scene], root: Path) -> list[Path]:
     """Every file and folder that the scenes are read from."""
-    return [Path(f.path) for scene in expand(scenes, root) for f in (*scene.images, scene.labels)]
+    return [Path(f.path) for scene in expand(scenes, root) for f in (*scene.images, scene.labels) if f]
+
+
+def label_files(scenes: Sequence[Scene], root: Path, names: Sequence[str]) -> list[Path]:
+    """Every file of labels, where the images have yet to be acquired; {name} stands for `names`.
+
+    Raises:
+        UserError: when one is missing.
+    """
+    found = []
+    for scene in filter(lambda scene: scene.labels, scenes):
+        for name in names if NAME in scene.labels.path else [""]:
+            path = root / scene.labels.path.replace(NAME, name)
+            if not path.exists():
+                raise UserError(f"{path} does not exist: it holds the labels of images that are to be acquired.")
+            found.append(path)
+    return found
 
 
 def _filled(scene: Scene, name: str, root: Path) -> Scene:
@@ -66,4 +82,5 @@ def _filled(scene: Scene, name: str, root: Path) -> Scene:
         return file.model_copy(update=update)
 
     images = tuple(here(image) for image in scene.images)
-    return scene.model_copy(update={"name": name, "images": images, "labels": here(scene.labels)})
+    labels = here(scene.labels) if scene.labels else None
+    return scene.model_copy(update={"name": name, "images": images, "labels": labels})

@@ -12,7 +12,7 @@ import numpy as np
 from specdm import rasters
 from specdm.errors import UserError
 from specdm.patches import valid_pixels
-from specdm.rasters import Grid, WindowedRaster
+from specdm.rasters import Declared, Grid, WindowedRaster
 from specdm.settings import ImageFile
 from specdm.sources.arrays import ARRAYS, read_array
 
@@ -30,6 +30,8 @@ class _Pixels(Protocol):
 
     def read(self, row: int, col: int, height: int, width: int, bands: Sequence[int]) -> np.ndarray: ...
 
+    def declarations(self, bands: Sequence[int]) -> tuple[Declared, ...]: ...
+
 
 class SceneImage(contextlib.AbstractContextManager):
     """One open image of a scene.
@@ -46,6 +48,7 @@ class SceneImage(contextlib.AbstractContextManager):
         grid: size in pixels and georeference.
         dtype: type of the pixels as read: integers as in the file (64 bits become 32), else float32.
         nodata: what pixels without data hold in every band as read, None when there are none.
+        declared: what each of its raster files declares of the kept bands; empty for array files.
 
     Raises:
         UserError: for unreadable files, another number of bands than names, or another place than `onto`.
@@ -65,6 +68,7 @@ class SceneImage(contextlib.AbstractContextManager):
         try:
             self._pixels = self._open(file, onto, resampling, None if nodata == "file" else nodata)
             self._check(onto)
+            self.declared = self._pixels.declarations(self._kept)
             self._given = self._pixels.nodata if nodata == "file" else nodata
             self.dtype = _storable(self._pixels.dtype, self.path)
             self._floating = np.issubdtype(self.dtype, np.floating)
@@ -201,6 +205,9 @@ class _Array:
     def read(self, row: int, col: int, height: int, width: int, bands: Sequence[int]) -> np.ndarray:
         return np.ascontiguousarray(self._cube[list(bands), row : row + height, col : col + width])
 
+    def declarations(self, bands: Sequence[int]) -> tuple[Declared, ...]:
+        return ()  # such files say nothing of their numbers
+
 
 class _Folder(contextlib.AbstractContextManager):
     """A folder with a file for each band, on the grid of `onto` or else of the finest of them."""
@@ -258,6 +265,9 @@ class _Folder(contextlib.AbstractContextManager):
                     f"{one.path} has nodata {one.nodata}, {first.path.name} {first.nodata}: set nodata to one value."
                 )
         return first.nodata
+
+    def declarations(self, bands: Sequence[int]) -> tuple[Declared, ...]:
+        return tuple(declared for b in bands for declared in self._files[b].declarations([0]))
 
     def read(self, row: int, col: int, height: int, width: int, bands: Sequence[int]) -> np.ndarray:
         return np.concatenate([self._files[b].read(row, col, height, width, [0]) for b in bands])

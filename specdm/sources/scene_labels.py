@@ -127,7 +127,7 @@ def _planes(file: LabelFile, grid: Grid, axes: tuple[str, ...], stack, n_classes
 def _check_size(path: Path, size: tuple[int, int], grid: Grid) -> None:
     if tuple(size) != (grid.height, grid.width):
         raise UserError(
-            f"{path} is {size[0]} x {size[1]} pixels but the image {grid.height} x {grid.width}: labels must lie on "
+            f"{path} is {size[0]} x {size[1]} pixels but the image {grid.height} x {grid.width}: cut or warp it onto "
             "the image's own grid."
         )
 

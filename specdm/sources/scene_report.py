@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from specdm.patches import SPLITS
 
 MANY = 30  # scenes, of which the first are listed one by one
+NAMED = 3  # scenes that a warning names
 
 
 @dataclass(frozen=True)
 class SceneCounts:
-    """What one scene gave: its size, windows cut, windows with too few labels, and patches written."""
+    """What one scene gave: its size, windows cut, windows with too few labels (or without data), patches written."""
 
     name: str
     height: int
@@ -34,6 +35,7 @@ class SceneReport:
         class_percent: percentage of labelled pixels by class name, for each split.
         shared: for "val" and "test", how many of their patches show ground of a training patch.
         warnings: sentences a user of the set should read.
+        labelled: whether the scenes have labels; otherwise all patches are of the training split and ignored.
     """
 
     patch_px: int
@@ -47,6 +49,7 @@ class SceneReport:
     class_percent: dict[str, dict[str, float]]
     shared: dict[str, int]
     warnings: tuple[str, ...]
+    labelled: bool = True
 
     def sharing_lines(self) -> list[str]:
         """How many patches leak, by split."""
@@ -55,24 +58,37 @@ class SceneReport:
     def lines(self) -> list[str]:
         """The report as it is printed."""
         how = f"blocks of at least {self.block_px} px" if self.block_px else "fixed splits"
+        warnings = [f"warning: {text}" for text in self.warnings]
+        if not self.labelled:
+            return [
+                *_scene_lines(self.scenes, "without data"),
+                f"{self.patch_px} px windows every {self.stride_px} px; {how}",
+                f"written: {self.sizes['train']} train in {self.groups['train']} groups, without labels",
+                *warnings,
+            ]
         names = self.class_percent[SPLITS[0]]
         width = max(22, *(len(name) + 1 for name in names))
         return [
-            *_scene_lines(self.scenes),
+            *_scene_lines(self.scenes, "with too few labels"),
             f"{self.patch_px} px windows every {self.stride_px} px; {how}; {self.between} windows between splits or "
             f"within {self.guard_px} px of another split left out",
             "written: " + ", ".join(f"{self.sizes[s]} {s} in {self.groups[s]} groups" for s in SPLITS),
             *self.sharing_lines(),
             f"{'class':{width}}" + "".join(f"{s:>10}" for s in SPLITS),
             *(f"{name:{width}}" + "".join(f"{self.class_percent[s][name]:8.2f} %" for s in SPLITS) for name in names),
-            *(f"warning: {text}" for text in self.warnings),
+            *warnings,
         ]
 
 
-def _scene_lines(scenes: Sequence[SceneCounts]) -> list[str]:
+def some_names(names: Sequence[str]) -> str:
+    """The first of some scenes, and how many more there are: "a, b, c and 4 more scenes"."""
+    more = f" and {len(names) - NAMED} more scenes" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _scene_lines(scenes: Sequence[SceneCounts], lacking: str) -> list[str]:
     rows = [
-        f"{s.name:24} {s.height:6} x {s.width:<6} windows {s.windows:5}, {s.unlabelled} with too few labels, "
-        f"{s.written} written"
+        f"{s.name:24} {s.height:6} x {s.width:<6} windows {s.windows:5}, {s.unlabelled} {lacking}, {s.written} written"
         for s in scenes[:MANY]
     ]
     return rows if len(scenes) <= MANY else [*rows, f"... and {len(scenes) - MANY} more scenes"]

@@ -10,7 +10,7 @@ import torch
 
 from specdm.errors import UserError
 from specdm.nn.views import VIEWS, each_view
-from specdm.patches import Normaliser, PatchMeta, PatchSet, to_reflectance, valid_pixels
+from specdm.patches import Normaliser, PatchMeta, PatchSet, require_labels, to_reflectance, valid_pixels
 from specdm.randomness import batch_positions, numpy_generator
 from specdm.settings import StrongAugmentation
 from specdm.stages import augmentation
@@ -168,6 +168,7 @@ def stratified_subset(patches: PatchSet, n: int, seed: int) -> np.ndarray:
 
 def seen_patches(patches: PatchSet, subset: list[int] | tuple[int, int] | None) -> np.ndarray:
     """Positions of the training patches that a generator sees: all, or those of a subset (n, seed)."""
+    require_labels(patches)
     return stratified_subset(patches, *subset) if subset else patches.ids("train")
 
 

@@ -19,7 +19,7 @@ from specdm.metrics.segmentation import ConfusionMatrix
 from specdm.networks import encoder_of
 from specdm.nn import downstream
 from specdm.nn.downstream.common import DownstreamNetwork, Recipe
-from specdm.patches import Normaliser, PatchSet, check_masks, open_patches
+from specdm.patches import Normaliser, PatchSet, check_masks, open_patches, require_labels
 from specdm.randomness import seed_of
 from specdm.settings import DownstreamSettings, Regime
 from specdm.stages.batches import Batch, Mixture
@@ -96,6 +96,7 @@ def read(run: Run, inputs: Inputs, settings: DownstreamSettings, state: Path) ->
             that cannot be mixed, and encoder weights that cannot be read.
     """
     patches = open_patches(inputs.patches)
+    require_labels(patches)
     for split in ("val", "test"):
         if not len(patches.ids(split)):
             raise UserError(f"{inputs.patches}: the split {split!r} is empty: prepare the data with another split.")

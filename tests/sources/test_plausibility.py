@@ -7,7 +7,7 @@ from specdm import rasters
 from specdm.bands import BAND_SETS, indices
 from specdm.labels import SEGMUNICH
 from specdm.sources import oscd_raster, simulate
-from specdm.sources.plausibility import BandStatistics, strange_classes, strange_order
+from specdm.sources.plausibility import BandStatistics, strange_classes, strange_offsets, strange_order
 
 ALL = BAND_SETS["all"]
 RGBN = ("B02", "B03", "B04", "B08")
@@ -253,3 +253,87 @@ def test_real_classes_are_plausible_and_their_mistakes_seen(real_data):
     names, bands = ("Forest", "Grass", "Urban", "Water"), BAND_SETS["spectralgpt"]
     assert strange_classes(names, means, bands) == []
     assert len(strange_classes(names, means, bands[::-1])) == 2
+
+
+def darkest(pixels) -> np.ndarray:
+    """The 1st percentile of images (...,C,H,W) of Sentinel-2 numbers in every band, (...,C) reflectance."""
+    return np.percentile(np.asarray(pixels, float), 1, axis=(-2, -1)) * 1e-4
+
+
+def test_an_offset_on_one_date_is_seen(simulated_oscd):
+    folder = simulated_oscd / "Onera Satellite Change Detection dataset - Images"
+    for city in ("alder", "birch", "cedar"):
+        dates = darkest(oscd_raster.read_dates(folder / city, ALL, "registered"))
+        for bands in (*BAND_SETS.values(), RGBN, ("B03", "B04", "B8A")):
+            pair = dates[:, indices(ALL, bands)]
+            assert strange_offsets(bands, {city: pair}) == []
+            assert strange_offsets(bands, {city: pair + 0.1}) == []  # both dates have it
+            for date, word in enumerate(("first", "second")):
+                shifted = pair.copy()
+                shifted[date] += 0.1
+                (told,) = strange_offsets(bands, {"other": pair, city: shifted})
+                assert f"in {city} ({word} date, by 0." in told and "baseline 04.00" in told and "other" not in told
+
+
+@pytest.mark.parametrize(
+    ("bands", "step", "told"),
+    [
+        (RGBN, (0.1, 0.1, 0.1, 0.1), True),
+        (RGBN, (0.06, 0.08, 0.12, 0.14), True),
+        (RGBN, (0.1, 0.1, 0.1, 0.04), False),  # haze: little of it in the infrared
+        (RGBN, (0.0, 0.1, 0.1, 0.1), False),
+        (RGBN, (0.2, 0.2, 0.2, 0.2), False),  # cloud or snow
+        (RGBN, (0.1, 0.1, 0.1, -0.1), False),
+        (RGBN[:3], (0.1, 0.1, 0.1), False),  # visible bands alone
+        (("B04", "B08"), (0.1, 0.1), False),
+        (("B02", "B03", "B04", "B08", "B10", "B12"), (0.1, 0.1, 0.1, 0.1, 0.0, 0.3), True),
+        (("blue", "green", "red", "nir"), (0.1, 0.1, 0.1, 0.1), False),
+    ],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_which_steps_are_offsets(bands, step, told, sign):
+    first = np.full(len(bands), 0.3)
+    pair = np.stack([first, first + sign * np.array(step)])
+    assert bool(strange_offsets(bands, {"scene": pair})) == told
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_offset_in_the_files_becomes_a_warning_of_the_set(labelled, simulated_oscd, lay, cut):
+    folder = simulated_oscd / "Onera Satellite Change Detection dataset - Images"
+    dates = oscd_raster.read_dates(folder / "alder", RGBN, "registered").astype("uint16")
+    halves = (np.arange(dates.shape[2])[:, None] // 8 + np.arange(dates.shape[3]) // 8) % 2
+    labels = lay("l.tif", (1 + halves).astype("uint8")) if labelled else None
+    names = [lay(f"{date}.tif", pixels) for date, pixels in enumerate(dates)]
+    newer = lay("newer.tif", dates[1] + np.uint16(1000))
+    classes = [{"name": "x", "codes": [1]}, {"name": "y", "codes": [2]}]
+    settings = {"bands": RGBN, "scale": 1e-4, "classes": classes, "nodata": None}
+
+    def warnings(images, level="TOA", **more):
+        return cut({"images": images, "labels": labels, "name": "alder"}, level=level, **settings | more).meta.warnings
+
+    assert warnings(names) == ()
+    (told,) = warnings([names[0], newer])
+    assert "alder (second date, by 0.1" in told
+    assert warnings([names[0], newer], "unitless") == ()
+    assert warnings([names[0], newer], scale=1e-3) == ()  # then 1000 is no offset of 0.1
+    assert warnings([names[0], newer], sensor="other") == ()
+
+
+def test_real_pairs_have_no_offset_and_most_added_ones_are_seen(real_data):
+    images = real_data / "oscd" / "Onera Satellite Change Detection dataset - Images"
+    bands = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A")
+    seen = []
+    for city in sorted(path for path in images.iterdir() if path.is_dir()):
+        pair = np.empty((2, len(bands)))
+        for date in (0, 1):
+            files = [next((city / f"imgs_{date + 1}").glob(f"*_{band}.tif")) for band in bands]
+            pair[date] = [np.percentile(p[p > 0], 1) * 1e-4 for p in (rasters.read(file).pixels for file in files)]
+        for chosen in (bands, RGBN):
+            some = pair[:, indices(bands, chosen)]
+            assert strange_offsets(chosen, {city.name: some}) == [], city.name
+            for date in (0, 1):
+                shifted = some.copy()
+                shifted[date] += 0.1
+                seen.append(bool(strange_offsets(chosen, {city.name: shifted})))
+    assert len(seen) == 96
+    assert np.mean(seen) > 0.8

@@ -1,0 +1,1 @@
+from tests.service.fixtures import hub, hub_certificate  # noqa: F401
