@@ -36,7 +36,7 @@ test: $(READY) lint
 	@$(MAKE) --no-print-directory -j$(JOBS) test-workflow test-stages test-rest
 
 test-workflow: $(READY)
-	@python -m pytest -m workflow tests/test_workflow.py tests/test_workflow_reruns.py
+	@python -m pytest -m workflow tests/test_workflow.py tests/test_workflow_reruns.py tests/test_workflow_acquire.py
 
 test-stages: $(READY)
 	@python -m pytest -m "$(UNITS)" tests/stages tests/nn
