@@ -51,7 +51,7 @@ def parse(body: object) -> Search:
     known(body, "search", {"collections", "datetime"}, OPTIONAL)
     collections = body["collections"]
     expect(isinstance(collections, list) and len(collections) == 1, "collections must name one collection")
-    expect(collections[0] in LEVELS, f"Collection {collections[0]!r} not found")
+    expect(collections[0] in tuple(LEVELS), f"Collection {collections[0]!r} not found")
     expect(not {"bbox", "intersects"} <= body.keys(), "bbox and intersects exclude each other")
     fields, ids = body.get("fields", {}), body.get("ids")
     known(fields, "fields", set(), {"include", "exclude"})
@@ -118,7 +118,7 @@ def _clouds(given: object, language: object) -> tuple[tuple[Callable, float], ..
     if given["op"] == "and":
         return tuple(one for part in given["args"] for one in _clouds(part, language))
     expect(
-        given["op"] in COMPARISONS
+        given["op"] in tuple(COMPARISONS)
         and len(given["args"]) == 2
         and given["args"][0] == {"property": "eo:cloud_cover"}
         and is_number(given["args"][1]),

@@ -10,10 +10,10 @@ UTM32, NORTH = "32632", 5_400_000
 
 
 def settings(hub: LocalSentinelHub, **changes: object):
-    """The client's configuration; credentials come from the environment, and faults are retried at once."""
+    """The client's configuration; credentials come from the environment, retries are quick and few."""
     from sentinelhub import SHConfig
 
-    fast = {"download_sleep_time": 0.01, "max_download_attempts": 3, "download_timeout_seconds": 10.0}
+    fast = {"download_sleep_time": 0.01, "max_download_attempts": 3, "download_timeout_seconds": 10.0, "max_retries": 5}
     return SHConfig(sh_base_url=hub.base_url, sh_token_url=hub.token_url, **fast | changes)
 
 

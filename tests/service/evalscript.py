@@ -96,7 +96,8 @@ def _inputs(given: object, collection: str) -> dict[str, str]:
     expect(len(given) == 1, "the local service reads only one input")
     known(given[0], "evalscript input", {"bands"}, {"units"})
     bands, units = given[0]["bands"], given[0].get("units")
-    expect(isinstance(bands, list) and bands and len(set(bands)) == len(bands), "input bands must be a list of names")
+    names = isinstance(bands, list) and bands and all(isinstance(band, str) for band in bands)
+    expect(names and len(set(bands)) == len(bands), "input bands must be a list of different names")
     for band in bands:
         expect(
             band in (*BANDS[collection], "dataMask"),

@@ -66,7 +66,7 @@ def parse(body: object) -> ProcessRequest:
     expect(isinstance(data, list) and len(data) == 1, "input.data must hold one data source")
     known(data[0], "input.data", {"type", "dataFilter"}, {"processing", "id"})
     collection = data[0]["type"]
-    expect(collection in BANDS, f"input.data.type: unknown collection {collection!r}")
+    expect(collection in tuple(BANDS), f"input.data.type: unknown collection {collection!r}")
     bbox, crs = _bounds(body["input"]["bounds"])
     script = evalscript.parse(body["evalscript"], collection)
     width, height = _output(body["output"], bbox, script.identifier)
@@ -128,7 +128,7 @@ def _filter(given: object) -> tuple[dt.datetime, dt.datetime, str, float]:
     start, end = (moment(given["timeRange"][key], f"dataFilter.timeRange.{key}") for key in ("from", "to"))
     expect(start <= end, "dataFilter.timeRange: from is later than to")
     order = given.get("mosaickingOrder", "mostRecent")
-    expect(order in ORDERS, f"dataFilter.mosaickingOrder must be one of {', '.join(ORDERS)}")
+    expect(order in tuple(ORDERS), f"dataFilter.mosaickingOrder must be one of {', '.join(ORDERS)}")
     clouds = given.get("maxCloudCoverage", 100)
     expect(is_number(clouds) and 0 <= clouds <= 100, "dataFilter.maxCloudCoverage must be between 0 and 100")
     return start, end, order, clouds

@@ -3,6 +3,7 @@
 import json
 import time
 import traceback
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -64,14 +65,6 @@ def test_other_paths_and_methods_do_not_exist(served):
     assert [request.endpoint for request in served.requests] == ["", "process"]
 
 
-def test_the_body_must_be_json(served):
-    token = requests.post(served.token_url, data=_credentials(served)).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    url = served.base_url + "/api/v1/process"
-    assert requests.post(url, data="{", headers=headers).json()["error"]["code"] == "COMMON_BAD_PAYLOAD"
-    assert requests.post(url, data="{}", headers=headers | {"Content-Type": "text/plain"}).status_code == 415
-
-
 def _credentials(hub) -> dict:
     config = settings(hub)
     return {
@@ -79,6 +72,31 @@ def _credentials(hub) -> dict:
         "client_id": config.sh_client_id,
         "client_secret": config.sh_client_secret,
     }
+
+
+def _token(hub) -> str:
+    return requests.post(hub.token_url, data=_credentials(hub)).json()["access_token"]
+
+
+def test_the_headers_matter(served):
+    body = order(served, *SMALL).payload
+    right = {"Authorization": f"Bearer {_token(served)}", "Content-Type": "application/json", "Accept": "image/tiff"}
+
+    def status(**changes: str) -> int:
+        headers = right | {name.replace("_", "-"): value for name, value in changes.items()}
+        return requests.post(served.base_url + "/api/v1/process", json=body, headers=headers).status_code
+
+    assert status() == 200
+    assert status(Content_Type="text/plain") == 415
+    assert status(Accept="application/tar") == 400
+    assert status(Authorization=right["Authorization"].replace("Bearer", "Basic")) == 401
+    assert status(Authorization="Bearer ") == 401
+
+
+def test_the_body_must_be_json(served):
+    headers = {"Authorization": f"Bearer {_token(served)}", "Content-Type": "application/json"}
+    answer = requests.post(served.base_url + "/api/v1/process", data="{", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "COMMON_BAD_PAYLOAD")
 
 
 def test_a_stranger_is_refused(served):
@@ -108,11 +126,17 @@ def test_a_wrong_token_request_is_refused(served, change, error):
     assert answer.status_code in (400, 401) and answer.json()["error"] == error
 
 
+def test_a_token_request_is_a_form(served):
+    form = urlencode(_credentials(served))
+    for kind, status in (("application/x-www-form-urlencoded", 200), ("text/plain", 400)):
+        assert requests.post(served.token_url, data=form, headers={"Content-Type": kind}).status_code == status
+
+
 def test_nothing_of_the_secrets_is_noted(served):
     image(served, *SMALL)
     noted = repr(served.requests)
     known = _credentials(served)
-    token = requests.post(served.token_url, data=known).json()["access_token"]
+    token = _token(served)
     assert served.requests[0].body == {"grant_type": "client_credentials"}
     assert known["client_secret"] not in noted and known["client_id"] not in noted and token not in noted
     assert [(request.endpoint, request.authorised, request.status) for request in served.requests[:2]] == [
@@ -142,7 +166,7 @@ def test_a_token_near_its_end_is_renewed(served):
 
 def test_a_token_ends(served):
     served.expires_in_s = 1
-    token = requests.post(served.token_url, data=_credentials(served)).json()["access_token"]
+    token = _token(served)
     ask = dict(url=served.base_url + "/api/v1/process", json={}, headers={"Authorization": f"Bearer {token}"})
     assert requests.post(**ask).status_code == 400
     time.sleep(1.05)

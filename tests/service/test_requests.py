@@ -84,6 +84,11 @@ def test_a_right_request_is_understood():
     )
 
 
+def test_the_usual_unit_is_reflectance():
+    plain = process.parse(changed(BODY, "evalscript", SCRIPT.replace(', units: "DN"', "")))
+    assert plain.script.units == {"B02": "REFLECTANCE", "B04": "REFLECTANCE", "dataMask": "DN"}
+
+
 def test_a_resolution_is_as_good_as_a_size():
     sized = changed(BODY, "output", {"resx": 10, "resy": 20, "responses": BODY["output"]["responses"]})
     request = process.parse(sized)
@@ -99,6 +104,7 @@ def test_a_resolution_is_as_good_as_a_size():
         ("output", DELETE, "output is missing"),
         ("input.data", [], "one data source"),
         ("input.data.0.type", "sentinel-2-l3", "unknown collection"),
+        ("input.data.0.type", ["sentinel-2-l2a"], "unknown collection"),
         ("input.data.0.datafilter", {}, "unknown datafilter"),
         ("input.data.0.dataFilter.timeRange.from", "2024-07-01", "time zone"),
         ("input.data.0.dataFilter.timeRange.from", "July", "date and time"),

@@ -77,12 +77,12 @@ def test_the_file_knows_its_place(hub, tmp_path):
     hub.acquisitions = [sentinel2(JULY)]
     for interleave in ("pixel", "band"):
         hub.interleave = interleave
-        response = order(hub, box(3, 4, 20, 10), (10, 10), ("B02", "B03")).get_data(decode_data=False)[0]
+        response = order(hub, box(3, 4, 20, 10), (10, 20), ("B02", "B03")).get_data(decode_data=False)[0]
         assert response.headers["Content-Type"] == "image/tiff"
         (tmp_path / "image.tif").write_bytes(response.content)
         raster = rasters.read(tmp_path / "image.tif")
-        assert raster.crs == "EPSG:32632" and raster.pixels.shape == (2, 10, 10)
-        assert raster.transform == (20.0, 0.0, 600_030.0, 0.0, -10.0, NORTH - 40.0)
+        assert raster.crs == "EPSG:32632" and raster.pixels.shape == (2, 20, 10)
+        assert raster.transform == (20.0, 0.0, 600_030.0, 0.0, -5.0, NORTH - 40.0)
         decoded = response.decode()
         np.testing.assert_array_equal(decoded if interleave == "band" else np.moveaxis(decoded, -1, 0), raster.pixels)
 
