@@ -129,7 +129,7 @@ def test_nobody_imports_the_command_line_but_its_entry():
             "rasterio",
             {
                 f"specdm.rasters.{part}"
-                for part in ("cog", "files", "ground", "label_map", "outline", "shapes", "windowed")
+                for part in ("cog", "files", "ground", "label_map", "outline", "sampled", "shapes", "windowed")
             },
         ),
         ("geopandas", {f"specdm.rasters.{part}" for part in ("files", "outline", "shapes")}),

@@ -62,7 +62,7 @@ def acquire(
     from specdm.sources.acquire import acquire as fetch
 
     done = fetch(out, read_section(AcquireSettings, settings), lambda _: None if yes else _ask())
-    return f"{len(done.images)} images in {out}"
+    return f"{len(done.images)} image{'s' * (len(done.images) > 1)} in {out}"
 
 
 def _ask() -> None:

@@ -2,9 +2,10 @@
 
 from specdm.rasters.cog import CogWriter, ImageTags, read_tags, why_not
 from specdm.rasters.files import Grid, Raster, read, read_grid, write, write_geoparquet
-from specdm.rasters.ground import bounds_in, corners_on, crs_name, crs_text, same_crs, same_place
+from specdm.rasters.ground import bounds_in, corners_on, crs_name, crs_text, meet, same_crs, same_place
 from specdm.rasters.label_map import LabelMap
 from specdm.rasters.outline import WGS84, Bounds, Outline, box_outline, geometry_of, in_metres, is_utm, read_outline
+from specdm.rasters.sampled import SampledRaster
 from specdm.rasters.shapes import Shapes, read_shapes
 from specdm.rasters.windowed import Declared, FileBands, WindowedRaster, block_cache, read_bands
 
@@ -19,6 +20,7 @@ __all__ = [
     "LabelMap",
     "Outline",
     "Raster",
+    "SampledRaster",
     "Shapes",
     "WindowedRaster",
     "block_cache",
@@ -30,6 +32,7 @@ __all__ = [
     "geometry_of",
     "in_metres",
     "is_utm",
+    "meet",
     "read",
     "read_bands",
     "read_grid",

@@ -84,6 +84,13 @@ def _apply(t, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
 
 
+def meet(a: Grid, b: Grid) -> bool:
+    """Whether two georeferenced grids share some ground, as far as their bounds in the system of `b` tell."""
+    west, south, east, north = bounds_in(a, b.crs)
+    left, bottom, right, top = bounds_in(b, b.crs)
+    return bool(west < right and east > left and south < top and north > bottom)
+
+
 def same_place(a: Grid, b: Grid, slack_px: float = 0.05) -> bool:
     """Whether two georeferenced grids have the same system, size and corners (within `slack_px` pixels)."""
     if (a.height, a.width) != (b.height, b.width) or not same_crs(a.crs, b.crs):

@@ -95,8 +95,8 @@ class Scene(Section):
         WithJsonSchema({"anyOf": [*_FILE["anyOf"], {"type": "array", "items": _FILE, "maxItems": 2}]}),
     ] = Field(description="the image, or the two images of a change-detection scene (a path, or a mapping)")
     labels: Annotated[LabelFile | None, WithJsonSchema(_FILE_OR_NULL)] = Field(
-        description="the labels, on the grid of the first image (a path, or a mapping); null: none, in all scenes of "
-        "the data set or in no one"
+        description="the labels (a path, or a mapping), rasters without a georeference on the grid of the first image; "
+        "null: none, in all scenes of the data set or in no one"
     )
     dates: Annotated[
         tuple[str, ...],

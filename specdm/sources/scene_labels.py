@@ -28,8 +28,8 @@ class SceneLabels(contextlib.AbstractContextManager):
         unlisted: what codes of no class are, "error" or "ignore".
 
     Raises:
-        UserError: for unreadable files, labels of another size or place than the image, or shapes that cannot be
-            placed on it.
+        UserError: for unreadable files, labels of another place than the image or, without a georeference, another
+            size, or shapes that cannot be placed on it.
     """
 
     def __init__(self, file: LabelFile, labels: LabelSet, grid: Grid, ignore: tuple = (), unlisted: str = "error"):
@@ -54,7 +54,12 @@ def _codes(file: LabelFile, labels: LabelSet, grid: Grid, ignore: tuple, unliste
     ignored = [code for code in (*ignore, IGNORE, nodata) if code is not None and code not in known]
 
     def read(row: int, col: int, height: int, width: int) -> np.ndarray:
-        return labels.remap(planes(row, col, height, width), path, ignored, unlisted)
+        codes, covered = planes(row, col, height, width)
+        if covered is None:
+            return labels.remap(codes, path, ignored, unlisted)
+        ids = np.full(covered.shape, IGNORE, np.uint8)
+        ids[covered] = labels.remap(codes[covered], path, ignored, unlisted)
+        return ids
 
     return read
 
@@ -64,10 +69,12 @@ def _abundances(file: LabelFile, labels: LabelSet, grid: Grid, ignore: tuple, un
     ids = np.array([labels.names.index(name) for name in file.order], np.uint8)
 
     def read(row: int, col: int, height: int, width: int) -> np.ndarray:
-        shares = planes(row, col, height, width)  # K h w
+        shares, covered = planes(row, col, height, width)  # K h w
         unknown = ~np.isfinite(shares).all(axis=0) | (shares <= 0).all(axis=0)
         if nodata:  # 0 is also a legal share
             unknown |= (shares == nodata).any(axis=0)
+        if covered is not None:
+            unknown |= ~covered
         return np.where(unknown, IGNORE, ids[np.where(unknown, -np.inf, shares).argmax(axis=0)])
 
     return read
@@ -103,25 +110,33 @@ def _read_shapes(path: Path, saved: int, crs: str, layer: str | None, attribute:
 
 
 def _planes(file: LabelFile, grid: Grid, axes: tuple[str, ...], stack, n_classes: int | None = None):
-    """A reader of windows of the file's numbers (h,w) or (K,h,w), and the file's nodata value."""
+    """A reader of windows of the file's numbers, and the file's nodata value.
+
+    It gives numbers (h,w) or (K,h,w), and where the file covers the window (h,w) bool, None for all of it. A raster on
+    another grid is looked up at the centres of the image's pixels.
+    """
     path = Path(file.path)
     if path.suffix.lower() in ARRAYS:
         array = read_array(path, axes, variable=file.variable, shape=file.shape, axes=file.axes, time=file.time)
         _check_size(path, array.shape[-2:], grid)
         _check_planes(path, len(array) if n_classes else 1, n_classes)
-        return (lambda row, col, h, w: np.asarray(array[..., row : row + h, col : col + w])), None
+        return (lambda row, col, h, w: (np.asarray(array[..., row : row + h, col : col + w]), None)), None
     raster = stack.enter_context(WindowedRaster(path))
-    _check_size(path, (raster.own.height, raster.own.width), grid)
-    if raster.own.crs and grid.crs:
-        if not rasters.same_crs(raster.own.crs, grid.crs):
-            theirs, ours = rasters.crs_name(raster.own.crs), rasters.crs_name(grid.crs)
-            raise UserError(f"{path} is in {theirs} but the image in {ours}: warp it onto the image.")
-        if not rasters.same_place(raster.own, grid):
-            raise UserError(f"{path} lies at another place than the image: cut or warp it onto the image's grid.")
     _check_planes(path, raster.count, n_classes)
     bands = range(n_classes or 1)
     squeeze = slice(None) if n_classes else 0
-    return (lambda row, col, h, w: raster.read(row, col, h, w, bands)[squeeze]), raster.nodata
+    if not (raster.own.crs and grid.crs) or rasters.same_place(raster.own, grid):
+        _check_size(path, (raster.own.height, raster.own.width), grid)
+        return (lambda row, col, h, w: (raster.read(row, col, h, w, bands)[squeeze], None)), raster.nodata
+    if not rasters.meet(raster.own, grid):
+        raise UserError(f"{path} shows another place than the image: give labels of the image's ground.")
+    sampled = rasters.SampledRaster(raster, grid)
+
+    def read(row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        numbers, covered = sampled.read(row, col, height, width, bands)
+        return numbers[squeeze], covered
+
+    return read, raster.nodata
 
 
 def _check_size(path: Path, size: tuple[int, int], grid: Grid) -> None:

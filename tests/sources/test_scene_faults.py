@@ -80,7 +80,7 @@ def labels_elsewhere(bench):
     bench.lay("l.tif", bench.codes, ELSEWHERE)
 
 
-def labels_of_another_system(bench):
+def labels_in_another_system(bench):
     bench.lay("l.tif", bench.codes, crs="EPSG:32632")
 
 
@@ -139,8 +139,8 @@ FAULTS = [
     (no_reference, "v.gpkg", ("no georeference", "crs and bounds")),
     (shapes_elsewhere, "v.gpkg", ("no shape on the ground", "check that both show one place")),
     (covered_elsewhere, "v.gpkg", ("labelled 'roof'", "show the place of the images")),
-    (labels_elsewhere, "l.tif", ("another place", "warp it onto the image's grid")),
-    (labels_of_another_system, "l.tif", ("EPSG:32632", "EPSG:32633", "warp it onto the image")),
+    (labels_elsewhere, "l.tif", ("another place", "give labels of the image's ground")),
+    (labels_in_another_system, "l.tif", ("another place", "give labels of the image's ground")),
     (bare_labels_of_another_size, "l.tif", ("64 x 60", "64 x 80", "cut or warp it onto the image's own grid")),
     (crossing, "v.gpkg", ("feature 3", "Self-intersection", "make_valid")),
     (unknown_code, "l.tif", ("code 9", "[1, 2, 3]", "check that this is the label file")),
