@@ -80,6 +80,7 @@ ALLOWED = {
         "progress",
         "settings",
     },
+    "exports": {"exports", "errors", "files", "bands", "labels", "patches", "rasters", "sources", "progress"},
     "weights": {"errors", "files"},
     "encoder_weights": {"errors"},
     "arguments": {"config", "errors"},
@@ -129,7 +130,17 @@ def test_nobody_imports_the_command_line_but_its_entry():
             "rasterio",
             {
                 f"specdm.rasters.{part}"
-                for part in ("cog", "files", "ground", "label_map", "outline", "sampled", "shapes", "windowed")
+                for part in (
+                    "annotated",
+                    "cog",
+                    "files",
+                    "ground",
+                    "label_map",
+                    "outline",
+                    "sampled",
+                    "shapes",
+                    "windowed",
+                )
             },
         ),
         ("geopandas", {f"specdm.rasters.{part}" for part in ("files", "outline", "shapes")}),

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from specdm.cli import data, downstream, generator, measuring, results, setup  # noqa: F401  registers verbs, in the chain's order
+from specdm.cli import data, downstream, exchange, generator, measuring, results, setup  # noqa: F401  registers verbs, in the chain's order
 from specdm.cli.app import app
 from specdm.errors import PAUSED, Paused, UserError
 

@@ -25,11 +25,14 @@ app = typer.Typer(
 )
 
 
-def verb(overview: str) -> Callable:
-    """Register a command under its line of the overview; it returns what it made, printed last with its time."""
+def verb(overview: str, name: str | None = None) -> Callable:
+    """Register a command under its line of the overview; it returns what it made, printed last with its time.
+
+    Its name is that of the function, unless `name` gives one that no function can have (import).
+    """
 
     def register(command: Callable[..., str | None]) -> Callable:
-        name = command.__name__.replace("_", "-")
+        called = name or command.__name__.replace("_", "-")
 
         @functools.wraps(command)
         def run(*args, **kwargs) -> None:
@@ -37,9 +40,9 @@ def verb(overview: str) -> Callable:
             with alone_in(kwargs.get("state")):
                 made = command(*args, **kwargs)
             if made:
-                print(f"{name}: {made}, {duration(time.monotonic() - started)}", flush=True)
+                print(f"{called}: {made}, {duration(time.monotonic() - started)}", flush=True)
 
-        return app.command(name, short_help=overview)(run)
+        return app.command(called, short_help=overview)(run)
 
     return register
 

@@ -75,18 +75,10 @@ class PatchSet:
         )
 
     def to_xarray(self):
-        """The images and masks as one xarray.Dataset with named bands (xarray must be installed)."""
-        import xarray
+        """The set as an xarray.Dataset, see `patches.xarray_view`; xarray must be installed."""
+        from specdm.patches.xarray_view import to_xarray
 
-        patch, row, col = self.index["id"].to_numpy(), "row", "col"
-        return xarray.Dataset(
-            {
-                "image": (("patch", "date", "band", row, col), self.images),
-                "mask": (("patch", row, col), self.masks),
-            },
-            coords={"patch": patch, "band": list(self.meta.bands)},
-            attrs={"scale": self.meta.scale, "offset": self.meta.offset, "level": self.meta.level},
-        )
+        return to_xarray(self)
 
 
 def open_patches(folder: Path | str) -> PatchSet:

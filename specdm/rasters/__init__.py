@@ -1,6 +1,13 @@
 """Georeferenced rasters and vectors: the only door to rasterio and geopandas."""
 
-from specdm.rasters.cog import CogWriter, ImageTags, read_tags, why_not
+from specdm.rasters.annotated import (
+    Annotations,
+    Header,
+    many_files,
+    read_header,
+    write_annotated,
+)
+from specdm.rasters.cog import CogWriter, why_not
 from specdm.rasters.files import Grid, Raster, read, read_grid, write, write_geoparquet
 from specdm.rasters.ground import bounds_in, corners_on, crs_name, crs_text, meet, same_crs, same_place
 from specdm.rasters.label_map import LabelMap
@@ -11,12 +18,13 @@ from specdm.rasters.windowed import Declared, FileBands, WindowedRaster, block_c
 
 __all__ = [
     "WGS84",
+    "Annotations",
     "Bounds",
     "CogWriter",
     "Declared",
     "FileBands",
     "Grid",
-    "ImageTags",
+    "Header",
     "LabelMap",
     "Outline",
     "Raster",
@@ -32,16 +40,18 @@ __all__ = [
     "geometry_of",
     "in_metres",
     "is_utm",
+    "many_files",
     "meet",
     "read",
     "read_bands",
     "read_grid",
+    "read_header",
     "read_outline",
     "read_shapes",
-    "read_tags",
     "same_crs",
     "same_place",
     "why_not",
     "write",
+    "write_annotated",
     "write_geoparquet",
 ]

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from specdm import files
+from specdm.rasters.annotated import Annotations, describe
 from specdm.rasters.files import Grid
 
 BLOCK = 512  # side of the file's tiles in pixels; strips of as many rows are written fastest
-
-
-@dataclass(frozen=True)
-class ImageTags:
-    """What a file says of its pixels: reflectance = number x scale + offset in every band."""
-
-    bands: tuple[str, ...]
-    scale: float
-    offset: float
-    nodata: float
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 class CogWriter(contextlib.AbstractContextManager):
@@ -32,11 +21,11 @@ class CogWriter(contextlib.AbstractContextManager):
         path: the file.
         grid: where its pixels lie.
         dtype: of its pixels.
-        described: its bands and tags.
+        about: its bands, by name, and what else it says of its pixels.
     """
 
-    def __init__(self, path: Path, grid: Grid, dtype: np.dtype | str, described: ImageTags):
-        self._path, self._grid, self._dtype, self._described = path, grid, np.dtype(dtype), described
+    def __init__(self, path: Path, grid: Grid, dtype: np.dtype | str, about: Annotations):
+        self._path, self._grid, self._dtype, self._about = path, grid, np.dtype(dtype), about
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> CogWriter:
@@ -52,11 +41,11 @@ class CogWriter(contextlib.AbstractContextManager):
                 driver="GTiff",
                 height=self._grid.height,
                 width=self._grid.width,
-                count=len(self._described.bands),
+                count=len(self._about.bands),
                 dtype=self._dtype,
                 crs=self._grid.crs,
                 transform=rasterio.Affine(*self._grid.transform),
-                nodata=self._described.nodata,
+                nodata=self._about.nodata,
                 tiled=True,
                 blockxsize=BLOCK,
                 blockysize=BLOCK,
@@ -64,15 +53,9 @@ class CogWriter(contextlib.AbstractContextManager):
                 bigtiff="if_safer",
             )
             self._target = stack.enter_context(target)
-            self._describe(self._target)
+            describe(self._target, self._about)
             self._stack = stack.pop_all()
         return self
-
-    def _describe(self, target) -> None:
-        target.descriptions = self._described.bands
-        target.scales = (self._described.scale,) * target.count
-        target.offsets = (self._described.offset,) * target.count
-        target.update_tags(**self._described.tags)
 
     def write(self, row: int, col: int, pixels: np.ndarray) -> None:
         """Write pixels (C,h,w) at a place."""
@@ -99,16 +82,6 @@ class CogWriter(contextlib.AbstractContextManager):
             plain.build_overviews(halvings, rasterio.enums.Resampling.nearest)
         options = {"compress": "deflate", "level": 1, "predictor": 2, "blocksize": BLOCK, "bigtiff": "if_safer"}
         rasterio.shutil.copy(self._plain, self._final, driver="COG", **options)
-
-
-def read_tags(path: Path) -> dict[str, str]:
-    """The tags of a raster file; empty when there is no such file."""
-    import rasterio
-
-    if not path.is_file():
-        return {}
-    with rasterio.open(path) as source:
-        return source.tags()
 
 
 def why_not(path: Path, count: int, height: int, width: int) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from specdm import bands as tables
 from specdm import files, rasters
 from specdm.errors import UserError
 from specdm.progress import Progress
-from specdm.rasters import ImageTags
+from specdm.rasters import Annotations
 from specdm.settings import AcquireSettings, When
 from specdm.sources import acquire_plan as planning
 from specdm.sources.acquire_plan import Cost, Image
@@ -225,7 +226,7 @@ def _put_together(
     image, grid = job.image, job.image.ground.grid
     identity = files.digest(planning.description(settings, image, bands))
     path = root / image.path
-    if rasters.read_tags(path).get("content") == identity:
+    if path.is_file() and rasters.read_header(path).about.tags.get("content") == identity:
         return
     times = [one.time.isoformat(timespec="seconds").replace("+00:00", "Z") for one in image.seen.acquisitions]
     tags = {
@@ -237,8 +238,9 @@ def _put_together(
         "content": identity,
     }
     progress = Progress(f"writing {image.path}", grid.height, unit="rows")
-    described = ImageTags(tuple(bands), SCALE, 0.0, NODATA, tags)
-    with rasters.CogWriter(path, grid, np.uint16, described) as target:
+    scaling = (SCALE,) * len(bands), (0.0,) * len(bands)
+    about = Annotations(tuple(bands), tables.wavelengths(bands), *scaling, NODATA, tags)
+    with rasters.CogWriter(path, grid, np.uint16, about) as target:
         for row in range(0, grid.height, STRIP):
             height = min(STRIP, grid.height - row)
             target.write(row, 0, _strip(job, cache, row, height, len(bands)))

@@ -25,8 +25,11 @@ from specdm.sources.windows import gap, moved, windows
 
 # 280 m apart: what is learnt in one is seen in the other.
 GROUPS = {"paris": "paris+bercy", "bercy": "paris+bercy"}
+OFFICIAL_FOLDERS = tuple(
+    f"Onera Satellite Change Detection dataset - {part}" for part in ("Images", "Train Labels", "Test Labels")
+)
 _LAYOUTS = (  # (images, train labels, test labels) below the root; in a merged tree all three are the root
-    tuple(f"Onera Satellite Change Detection dataset - {part}" for part in ("Images", "Train Labels", "Test Labels")),
+    OFFICIAL_FOLDERS,
     ("images", "train_labels", "test_labels"),
     ("", "", ""),
 )

@@ -74,6 +74,7 @@ def test_the_image_is_the_ground_with_all_that_a_reader_needs(hub, fetch, small_
         assert tuple(source.bounds) == (WEST, SOUTH, WEST + 600, SOUTH + 480)
         assert source.dtypes == ("uint16",) * 4 and source.nodata == 0
         assert source.descriptions == BANDS
+        assert source.tags(3, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"] == "0.8647"
         assert source.scales == (1e-4,) * 4 and source.offsets == (0.0,) * 4
         tags = source.tags()
         assert tags["acquired"] == "2024-07-03T10:10:31Z" and tags["level"] == "BOA" and tags["harmonised"] == "yes"
