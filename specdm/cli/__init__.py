@@ -6,7 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from specdm.cli import data, downstream, exchange, generator, measuring, results, setup  # noqa: F401  registers verbs, in the chain's order
+# In the order of the chain, which is that of the overview: importing them registers their verbs.
+# isort: off
+from specdm.cli import data, generator, measuring, downstream, exchange, results, setup  # noqa: F401
+
+# isort: on
 from specdm.cli.app import app
 from specdm.errors import PAUSED, Paused, UserError
 

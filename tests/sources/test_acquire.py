@@ -120,12 +120,12 @@ def test_two_dates_lie_on_one_grid(hub, fetch, tmp_path):  # noqa: F811
 
 
 def test_of_a_period_the_clearest_day_is_taken_and_no_other_is_mixed_in(hub, fetch, tmp_path):  # noqa: F811
-    days = {"2024-06-01": 40, "2024-06-11": 5, "2024-06-16": 20, "2024-07-20": 0}
+    days = {"2024-06-01": 40, "2024-06-06": 8, "2024-06-11": 5, "2024-06-16": 20, "2024-07-20": 0}
     hub.acquisitions = [of_field(day, cloud_cover=clouds) for day, clouds in days.items()]
     fetch(dates={"first": "2024-06-01", "last": "2024-06-30", "max_clouds": 0.1})
     with rasterio.open(tmp_path / "raw/field/image1.tif") as source:
         assert source.tags()["acquired"].startswith("2024-06-11")
-        assert (source.read() == expected(hub.acquisitions[1], source)).all()
+        assert (source.read() == expected(hub.acquisitions[2], source)).all()
 
 
 @pytest.mark.parametrize(
