@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 # The name carries the lock file's checksum: another set of pins installs anew.
 READY  := $(VENV)/ready-$(shell cksum < requirements.lock | cut -d' ' -f1)
 DEMO   := results/demo
-UNITS  := not workflow and not slurm
+UNITS  := not workflow and not slurm and not online
 JOBS   ?= 2
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
