@@ -14,6 +14,7 @@ from specdm.errors import UserError
 from specdm.settings import AcquireSettings
 from specdm.sources import acquire, areas, imagery_service
 from specdm.sources.acquire_plan import Cost
+from tests.service import process
 from tests.service.fixtures import hub, hub_certificate  # noqa: F401
 from tests.service.scenes import sentinel2
 
@@ -143,7 +144,15 @@ def test_without_a_fitting_day_the_best_is_told_and_nothing_fetched(hub, fetch, 
     assert not hub.sent("process") and not (tmp_path / "raw").exists()
 
 
-def test_ground_that_no_satellite_has_seen_is_without_data(hub, fetch, tmp_path):  # noqa: F811
+def test_ground_that_no_satellite_has_seen_is_without_data(hub, fetch, tmp_path, monkeypatch):  # noqa: F811
+    drawn = process._strip
+
+    def with_rubbish(*arguments):
+        """Only the mask says where there is no data."""
+        image = drawn(*arguments)
+        return np.where(image[-1:] == 0, np.r_[7, 8, 9, 10, 0].astype(image.dtype)[:, None, None], image)
+
+    monkeypatch.setattr(process, "_strip", with_rubbish)
     hub.acquisitions = [of_field(footprint=EAST_HALF)]
     fetch(max_missing=0.6)
     with rasterio.open(tmp_path / "raw/field/image1.tif") as source:
