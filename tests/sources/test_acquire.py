@@ -162,6 +162,8 @@ def test_ground_that_no_satellite_has_seen_is_without_data(hub, fetch, tmp_path,
 
 def test_an_interrupted_acquisition_goes_on_without_a_request_made_twice(hub, fetch, small_tiles, tmp_path):  # noqa: F811
     hub.acquisitions = [of_field()]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/acquire.json").write_text("{}")  # of an earlier one, no longer true
     hub.fail("process", status=403, times=None, after=3)
     with pytest.raises(UserError, match=r"forbids it .*used up"):
         fetch()
