@@ -40,5 +40,5 @@ def test_a_simulated_mosaic_becomes_patches_of_one_date(tmp_path, verb):
 def test_an_unknown_source_names_the_choices(tmp_path, verb, verb_name):
     more = {"raw": tmp_path, "name": "x"} if verb_name == "prepare" else {}
     status = verb(verb_name, source="landsat", out=tmp_path / "out", **more)
-    known = "segmunich, oscd, scene" if verb_name == "prepare" else "segmunich, oscd"
+    known = "segmunich, oscd, scene, unlabelled" if verb_name == "prepare" else "segmunich, oscd"
     assert status == f"error: --source: there is no 'landsat', choose one of {known}."
