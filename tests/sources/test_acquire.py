@@ -101,11 +101,13 @@ def test_what_it_costs_is_told_before_and_after(hub, fetch, small_tiles):  # noq
     assert f"spent: 6 requests and {6 * 0.01 * 4 / 3:.6g} processing units" in fetch.said
 
 
-def test_the_estimate_is_what_the_service_charges_for_large_tiles(hub, fetch):  # noqa: F811
+def test_the_estimate_is_what_the_service_charges_for_large_tiles(hub, fetch, tmp_path):  # noqa: F811
     hub.acquisitions = [of_field()]
     report = fetch(size_m=(6000, 4800))
     assert fetch.plan.cost.units == pytest.approx(600 * 480 / 512**2 * 4 / 3)
     assert report.spent.units == pytest.approx(fetch.plan.cost.units) == pytest.approx(hub.units_spent)
+    with rasterio.open(tmp_path / "raw/field/image1.tif") as source:
+        assert source.overviews(1) == [2]  # of an image larger than a tile of the file
 
 
 def test_two_dates_lie_on_one_grid(hub, fetch, tmp_path):  # noqa: F811
@@ -314,7 +316,9 @@ def test_unlabelled_images_are_as_many_as_the_budget_allows(hub, fetch, tmp_path
         for name, west in (("a", WEST), ("b", WEST + 6000))
     ]
     summer = {"first": "2024-06-01", "last": "2024-06-30", "n": 5}
-    report = fetch(areas=two, dates=[summer, "2024-07-01", "2023-01-01"], unlabelled=True, budget={"requests": 7})
+    report = fetch(
+        areas=two, dates=[summer, "2024-06-11", "2024-07-01", "2023-01-01"], unlabelled=True, budget={"requests": 7}
+    )
     assert report.images == (
         *("a_20240601.tif", "a_20240611.tif", "a_20240621.tif"),
         *("b_20240601.tif", "b_20240611.tif", "b_20240621.tif", "a_20240701.tif"),

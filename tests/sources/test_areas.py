@@ -76,6 +76,13 @@ def test_a_file_in_another_system_gives_the_same_grid(tmp_path):
     assert of_file(tmp_path, shape).grid == here.grid
 
 
+def test_edges_that_are_straight_in_degrees_are_followed_where_they_bend():
+    ground = of_bounds((12.1, 46.0, 17.9, 46.1), "EPSG:4326", resolution_m=60)
+    south = ground.grid.transform[5] - 60 * ground.grid.height
+    lowest = Transformer.from_crs(4326, 32633, always_xy=True).transform(15.0, 46.0)[1]
+    assert lowest - 120 < south <= lowest  # kilometres below both corners
+
+
 def test_all_shapes_of_a_file_are_one_area(tmp_path):
     shapes = [box(14.50, 46.10, 14.51, 46.11), box(14.60, 46.10, 14.61, 46.11)]
     ground = of_file(tmp_path, shapes)
@@ -85,7 +92,7 @@ def test_all_shapes_of_a_file_are_one_area(tmp_path):
 def test_tiles_that_show_nothing_of_the_area_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(areas, "LARGEST_PX", 20)
     whole = box(600_000, 4_800_000, 600_600, 4_800_600)
-    ring = whole.difference(box(600_180, 4_800_180, 600_420, 4_800_420))
+    ring = whole.difference(box(600_200, 4_800_200, 600_400, 4_800_400))  # exactly the tile in the middle
     ground = of_file(tmp_path, [ring], crs="EPSG:32632")
     assert len(ground.tiles) == 8 and (covered_once(ground)[20:40, 20:40] == 0).all()
 
