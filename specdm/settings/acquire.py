@@ -96,6 +96,9 @@ class AcquireSettings(Section):
     level: Literal["TOA", "BOA"] = Field("BOA", description="reflectance at top (L1C) or bottom of atmosphere (L2A)")
     bands: str | tuple[str, ...] = Field("paper", description="a named Sentinel-2 set, or names of bands")
     resolution_m: float = Field(10.0, ge=10, le=120, description="side of a pixel in metres")
+    resampling: Literal["nearest", "bilinear", "bicubic"] = Field(
+        "nearest", description="how the service brings bands of 20 and 60 m to finer pixels"
+    )
     areas: Annotated[
         tuple[Area, ...],
         BeforeValidator(_as_list),

@@ -162,7 +162,8 @@ def _plan(
         for place in grounds:
             for image in _images(service, collection, settings, place, when, number, say):
                 wanted = tuple(
-                    Wanted(tile, planning.request(service, collection, image, tile, bands)) for tile in place.tiles
+                    Wanted(tile, planning.request(service, collection, image, tile, bands, settings.resampling))
+                    for tile in place.tiles
                 )
                 price = planning.cost([one.tile for one in cache.missing(wanted)], len(bands))
                 if settings.unlabelled and not (sum_of + price).within(settings.budget.requests, settings.budget.units):

@@ -63,12 +63,14 @@ def cost(tiles: Sequence[Tile], n_bands: int) -> Cost:
     return Cost(len(tiles), sum(units(tile, n_bands) for tile in tiles))
 
 
-def request(service: ImageryService, collection, image: Image, tile: Tile, bands: Sequence[str]):
+def request(
+    service: ImageryService, collection, image: Image, tile: Tile, bands: Sequence[str], resampling: str = "nearest"
+):
     """The request for a tile of an image, as sentinelhub describes downloads; its name is a hash of its content.
 
     Offsets of processing baselines are taken out by the service (harmonizeValues): reflectance = number / 10000.
     """
-    from sentinelhub import CRS, BBox, MimeType, SentinelHubRequest
+    from sentinelhub import CRS, BBox, MimeType, ResamplingType, SentinelHubRequest
 
     asked = SentinelHubRequest(
         evalscript=evalscript(bands),
@@ -76,6 +78,7 @@ def request(service: ImageryService, collection, image: Image, tile: Tile, bands
             SentinelHubRequest.input_data(
                 collection,
                 time_interval=tuple(moment.astimezone(dt.UTC).replace(tzinfo=None) for moment in image.seen.interval),
+                upsampling=ResamplingType(resampling.upper()),
                 other_args={"processing": {"harmonizeValues": True}},
             )
         ],
@@ -92,6 +95,7 @@ def description(settings: AcquireSettings, image: Image, bands: Sequence[str]) -
     return {
         "collection": COLLECTIONS[settings.level],
         "bands": list(bands),
+        "resampling": settings.resampling,
         "crs": image.ground.grid.crs,
         "transform": list(image.ground.grid.transform),
         "size_px": [image.ground.grid.height, image.ground.grid.width],

@@ -87,6 +87,14 @@ def test_the_image_is_the_ground_with_all_that_a_reader_needs(hub, fetch, small_
     assert report.images == ("field/image1.tif",)
 
 
+@pytest.mark.parametrize("how", ["nearest", "bicubic"])
+def test_the_service_is_told_how_to_resample_and_to_take_offsets_out(hub, fetch, how):  # noqa: F811
+    hub.acquisitions = [of_field()]
+    fetch(resampling=how)
+    (data,) = hub.sent("process")[0].body["input"]["data"]
+    assert data["processing"] == {"upsampling": how.upper(), "harmonizeValues": True}
+
+
 def test_what_it_costs_is_told_before_and_after(hub, fetch, small_tiles):  # noqa: F811
     hub.acquisitions = [of_field(cloud_cover=3)]
     with pytest.raises(UserError, match="no"):
