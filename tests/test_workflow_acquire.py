@@ -88,6 +88,29 @@ def test_an_area_becomes_a_patch_set_and_only_what_changed_is_fetched_again(regi
     assert not any(secret in text for secret in secrets for text in [*logs, printed])
 
 
+def test_images_without_labels_are_prepared_and_nothing_is_trained_on_them(region, hub):  # noqa: F811
+    folder = region()
+    configured = yaml.safe_load((folder / "region.yaml").read_text())
+    valley = configured["datasets"]["valley"]
+    acquired = {key: value for key, value in valley["acquire"].items() if key != "dates"}
+    configured["datasets"]["spare"] = {
+        "source": "unlabelled",
+        "origin": "acquire",
+        "raw": "spare",
+        "acquire": acquired | {"unlabelled": True, "dates": [{"first": "2024-01-01", "last": "2024-12-31", "n": 9}]},
+        "prepare": {
+            "scenes": [{"images": "{name}.tif", "labels": None}],
+            "bands": "file",
+            "level": None,
+            "scale": None,
+        },
+    }
+    (folder / "region.yaml").write_text(yaml.safe_dump(configured))
+    jobs = jobs_of(snakemake(folder, "-n", configfiles=[str(folder / "region.yaml")]))
+    assert jobs["acquire"] == jobs["prepare"] == 2
+    assert jobs["train_autoencoder"] == jobs["sample"] == jobs["draw_downstream"] == jobs["report"] == 1
+
+
 def test_labels_that_are_missing_stop_before_anything_is_fetched(region, hub):  # noqa: F811
     folder = region()
     (folder / "data/valley.gpkg").unlink()
