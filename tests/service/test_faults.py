@@ -1,7 +1,6 @@
 """The local Sentinel Hub's refusals and faults, as the real client sees them."""
 
 import json
-import time
 import traceback
 from urllib.parse import urlencode
 
@@ -165,11 +164,11 @@ def test_a_token_near_its_end_is_renewed(served):
 
 
 def test_a_token_ends(served):
-    served.expires_in_s = 1
+    served.expires_in_s = 600
     token = _token(served)
     ask = dict(url=served.base_url + "/api/v1/process", json={}, headers={"Authorization": f"Bearer {token}"})
     assert requests.post(**ask).status_code == 400
-    time.sleep(1.05)
+    served._tokens[token] -= 600  # as if so much time had passed
     assert requests.post(**ask).status_code == 401
 
 
@@ -182,7 +181,7 @@ def test_the_client_waits_as_many_milliseconds_as_it_is_told(served):
     sent = served.sent("process")
     assert [request.status for request in sent] == [429, 429, 200]
     waits = np.diff([request.time_s for request in sent])
-    assert (waits > 0.14).all() and (waits < 1.5).all()
+    assert (waits > 0.14).all() and (waits < 60).all()  # not 150 s
     assert served.units_spent == 0.005
 
 
@@ -229,7 +228,7 @@ def test_a_slow_answer_runs_out_of_time(served):
     assert image(served, *SMALL).any()  # late, but in time
     served.fail("process", delay_s=0.4, times=None)
     error = failure(served, config=settings(served, download_timeout_seconds=0.1, max_download_attempts=2))
-    assert isinstance(error.request_exception, requests.ReadTimeout)
+    assert isinstance(error.request_exception, requests.Timeout)
 
 
 def test_garbage_fails_where_it_is_decoded(served):
