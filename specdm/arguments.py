@@ -32,6 +32,10 @@ InitFrom = Annotated[Path | None, typer.Option(help="folder of a trained model w
 Pictures = Annotated[Path | None, typer.Option(help="folder for a picture at every validation")]
 NReal = Annotated[int, typer.Option(help="see only so many labelled patches; 0 = all of the split")]
 SubsetSeed = Annotated[int, typer.Option(help="seed of their choice, as for train-downstream")]
+Unlabelled = Annotated[
+    list[Path],
+    typer.Option(help="patch set whose training images are seen without labels; --patches itself: those of the others"),
+]
 ResumeOnly = Annotated[bool, typer.Option("--resume-only", help="refuse a state of other settings")]
 
 
@@ -69,6 +73,19 @@ def read_fractions(want: list[str]) -> dict[str, float]:
         except ValueError:
             raise UserError(f"--want: {text!r} is no class=fraction: write for example --want water=0.3.") from None
     return fractions
+
+
+def read_given(given: list[str]) -> dict[str, Path]:
+    """Read --given what=patch set."""
+    found = {}
+    for text in given:
+        what, equals, folder = text.partition("=")
+        if not (what and equals and folder):
+            raise UserError(f"--given: {text!r} names no patch set: write for example --given mask=FOLDER.")
+        if what in found:
+            raise UserError(f"--given: {what} is given twice, name one patch set for it.")
+        found[what] = Path(folder)
+    return found
 
 
 def read_share(option: str, text: str | None) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@
     model = SpecDM.from_pretrained("results/models/segmunich/specdm")
     samples = model.sample(16, seed=0, want={"Wetland": 0.3})
     samples.images[0, 0, samples.bands.index("B04")]    # reflectance
+    painted = model.sample(given={"mask": samples.masks})    # other images for the same masks
 
 A model folder holds autoencoder/ and denoiser/, each of them weights.safetensors and a config.json that is enough to
 use the weights: architecture, bands, scale, normaliser, label set, schedule, seed and commit; denoiser/ also holds
@@ -22,10 +23,13 @@ import numpy as np
 import torch
 
 from specdm.errors import UserError
+from specdm.given import Given
+from specdm.given import given as check_given
 from specdm.nn.autoencoder import AutoencoderSpec, JointAutoencoder
-from specdm.nn.conditions import ask, encode_condition
+from specdm.nn.conditions import ask, class_fractions, encode_condition
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
-from specdm.nn.diffusion import NoiseSchedule, guided, sample_latents, sample_noise
+from specdm.nn.diffusion import Denoise, NoiseSchedule, guided, log_snr, sample_latents, sample_noise
+from specdm.nn.streams import CLEAN, Streams, dropped
 from specdm.patches import Normaliser, PatchMeta, class_counts
 from specdm.randomness import numpy_generator
 from specdm.weights import FILES, load_weights
@@ -102,9 +106,10 @@ class Drawing:
     Attributes:
         sampler: "dpm++", "ddim" or "ddpm".
         n_steps: network evaluations a sample.
-        guidance: 1 as asked, above 1 exaggerates what was asked for at twice the cost, 0 asks for nothing.
+        guidance: 1 as asked and given, above 1 exaggerates that at twice the cost, 0 asks for nothing.
         want: class name -> fraction to ask for; the other classes follow the training patches nearest to it.
         half: evaluate the denoiser in bfloat16; everything else stays float32.
+        order: "together", or "mask-first": the mask alone, and then the images for it, at twice the cost.
     """
 
     sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++"
@@ -112,6 +117,7 @@ class Drawing:
     guidance: float = 1.0
     want: Mapping[str, float] | None = None
     half: bool = False
+    order: Literal["together", "mask-first"] = "together"
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,13 @@ class SpecDM:
     latent_shape: tuple[int, int, int]
     fractions: torch.Tensor  # (N,K) of the training patches
     conditioned: bool  # whether fractions can be asked for
+    streams: Streams
     device: torch.device
+
+    @property
+    def per_stream(self) -> bool:
+        """Whether the streams have noise levels of their own, so that some can be given."""
+        return self.denoiser.spec.streams > 0
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str | None = None) -> SpecDM:
@@ -167,50 +179,100 @@ class SpecDM:
         autoencoder.network.to(device).eval()
         mean, std = (torch.tensor(latents[key]).view(-1, 1, 1).to(device) for key in ("mean", "std"))
         shape = tuple(latents["shape"])
-        return cls(autoencoder, denoiser.to(device).eval(), schedule, mean, std, shape, fractions, conditioned, device)
+        slices = autoencoder.network.stream_slices
+        streams = Streams.of({name: (s.start, s.stop) for name, s in slices.items()})
+        denoiser = denoiser.to(device).eval()
+        return cls(autoencoder, denoiser, schedule, mean, std, shape, fractions, conditioned, streams, device)
 
     def sample(
         self,
-        n: int,
+        n: int | None = None,
         seed: int = 0,
         want: Mapping[str, float] | None = None,
         guidance: float = 1.0,
         sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++",
         n_steps: int = 25,
         batch: int = 16,
+        given: Mapping[str, np.ndarray] | None = None,
+        order: Literal["together", "mask-first"] = "together",
     ) -> Samples:
-        """Draw n labelled patches; patch i depends on (seed, i) and what is asked for alone.
+        """Draw n labelled patches, or the rest of patches of which a part is given.
+
+        Patch i depends on (seed, i), what is asked for and what is given alone.
 
         Args:
-            n: how many.
+            n: how many; with `given` as many as there are if None, and each again and again if more.
             seed: of the noise and of the class fractions.
             want: class name -> fraction, for example {"water": 0.3}; see `Drawing`.
-            guidance, sampler, n_steps: see `Drawing`.
+            guidance, sampler, n_steps, order: see `Drawing`.
             batch: patches drawn together; changes the speed, and the result by float arithmetic only.
+            given: arrays that are returned as they are: "mask" (n,H,W) class ids, an image is painted for each;
+                "image" (n,T,C,H,W) reflectance, each is labelled; "date1" (n,C,H,W), the second date and the mask are
+                drawn, or with "mask" beside it the second date alone.
 
         Raises:
-            UserError: for a class that does not exist or fractions that cannot be, or a model that cannot be asked.
+            UserError: for a class that does not exist or fractions that cannot be, a model that cannot be asked, and
+                what specdm.given refuses.
         """
-        drawing = Drawing(sampler, n_steps, guidance, want)
-        parts = [self.draw(range(start, min(start + batch, n)), seed, drawing) for start in range(0, n, batch)]
+        drawing = Drawing(sampler, n_steps, guidance, want, order=order)
+        known = None
+        if given is not None:
+            known = check_given(given, self.autoencoder.shape, len(self.autoencoder.meta.labels))
+        elif n is None:
+            raise UserError("sample: say how many patches to draw, or give something to draw them for.")
+        n = len(known) if n is None else n
+        parts = []
+        for start in range(0, n, batch):
+            indices = np.arange(start, min(start + batch, n))
+            parts.append(self.draw(indices, seed, drawing, known and known.rows(indices % len(known))))
         return self._described(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     @torch.no_grad()
-    def draw(self, indices: Sequence[int], seed: int, drawing: Drawing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def draw(
+        self, indices: Sequence[int], seed: int, drawing: Drawing, given: Given | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Patches number `indices` of a seed: reflectance (n,T,C,H,W), masks (n,H,W) uint8, fractions asked for (n,K).
 
-        Paper section 3.3.
+        given: one patch for each index, whose streams are returned as they are. Paper section 3.3.
         """
-        asked = self.asked(indices, seed, drawing)
-        latents = sample_latents(
-            self._denoise(asked, drawing),
-            sample_noise(seed, indices, self.latent_shape).to(self.device),
+        if given is None and drawing.order == "mask-first":
+            _, masks, asked = self._drawn(indices, seed, drawing, None, frozenset(self.streams.images))
+            refl, masks, _ = self._drawn(indices, seed, drawing, Given(masks), frozenset())
+            return refl, masks, asked
+        return self._drawn(indices, seed, drawing, given, frozenset())
+
+    def _drawn(
+        self, indices: Sequence[int], seed: int, drawing: Drawing, given: Given | None, absent: frozenset[str]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `draw`; absent: streams that are neither given nor drawn, decoded from noise."""
+        names = given.names(self.streams) if given else frozenset()
+        if (given or absent) and not self.per_stream:
+            raise UserError(
+                "given: this model has one noise level for image and mask, it draws both at once: train one with "
+                "diffusion.levels: streams."
+            )
+        asked = self.asked(indices, seed, drawing, given)
+        noise = sample_noise(seed, indices, self.latent_shape).to(self.device)
+        known = noise
+        if given:
+            mean = given.encode(self.autoencoder.network, self.autoencoder.normaliser, self.device)
+            known = (mean - self.latent_mean) / self.latent_std
+        free = ~self.streams.channels_of(names | absent).to(self.device)
+        drawn = sample_latents(
+            self._denoise(asked, drawing, names, absent, known, noise, free),
+            noise[:, free],
             self.schedule,
             drawing.sampler,
             drawing.n_steps,
-            lambda i: sample_noise(seed, indices, self.latent_shape, i + 1).to(self.device),
+            lambda i: sample_noise(seed, indices, self.latent_shape, i + 1).to(self.device)[:, free],
         )
-        return *self.autoencoder.decode(latents * self.latent_std + self.latent_mean), asked.numpy()
+        latents = noise.index_copy(1, free.nonzero().ravel(), drawn)
+        refl, masks = self.autoencoder.decode(latents * self.latent_std + self.latent_mean)
+        if given and given.refl is not None:
+            refl[:, : given.refl.shape[1]] = given.refl
+        if given and given.masks is not None:
+            masks = given.masks
+        return refl, masks, asked.numpy()
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Samples:
@@ -220,13 +282,23 @@ class SpecDM:
             *self.autoencoder.decode(latents.to(self.device) * self.latent_std + self.latent_mean), asked
         )
 
-    def asked(self, indices: Sequence[int], seed: int, drawing: Drawing) -> torch.Tensor:
+    def asked(self, indices: Sequence[int], seed: int, drawing: Drawing, given: Given | None = None) -> torch.Tensor:
         """The class fractions (n,K) that patches number `indices` of a seed are asked to have, NaN for none.
 
         Without `want` each sample follows a training patch, such that the first n samples together have the
-        distribution of the training patches, for every n.
+        distribution of the training patches, for every n. Those of a given mask are its own; beside given images none
+        are asked for, as they might be of another place, unless they are wanted beside a first date.
         """
         want = self._wanted(drawing.want or {})
+        if given and given.masks is not None:
+            if want:
+                raise UserError("want: the mask is given, and with it the fractions of its classes: leave want out.")
+            counts = torch.from_numpy(class_counts(given.masks, self.fractions.shape[1]))
+            return class_fractions(counts) if self.conditioned else torch.full(counts.shape, torch.nan)
+        if given and want and given.refl.shape[1] == self.autoencoder.shape[0]:
+            raise UserError("want: the image is given, its mask is what it shows: leave want out.")
+        if given and not want:
+            return torch.full((len(indices), self.fractions.shape[1]), torch.nan)
         if not self.conditioned or drawing.guidance == 0:
             if want:
                 raise UserError(
@@ -253,20 +325,45 @@ class SpecDM:
             )
         return {names.index(name): float(fraction) for name, fraction in want.items()}
 
-    def _denoise(self, asked: torch.Tensor, drawing: Drawing):
-        """The denoiser as a function of (z_t, t), told what is asked for."""
-        network = self.denoiser
+    def _denoise(
+        self,
+        asked: torch.Tensor,
+        drawing: Drawing,
+        names: frozenset[str],
+        absent: frozenset[str],
+        known: torch.Tensor,
+        noise: torch.Tensor,
+        free: torch.Tensor,
+    ) -> Denoise:
+        """The denoiser of the channels `free` as a function of (z_t, t), told what is asked for and given.
 
-        def evaluate(z, t, condition):
+        Guidance leaves out the fractions, and of what is given what `specdm.nn.streams.dropped` says.
+        """
+        network, streams = self.denoiser, self.streams
+
+        def told(fractions: torch.Tensor, given: frozenset[str]) -> Denoise:
+            condition = encode_condition(fractions).to(self.device) if network.spec.condition else None
+            if not self.per_stream:
+                return lambda z, t: evaluate(z, t, condition)
+            is_given, is_absent = streams.chosen(given), streams.chosen(absent | (names - given))
+            around = torch.where(streams.channels_of(given).to(self.device)[:, None, None], known, noise)
+
+            def denoise(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+                levels = t[:, None].expand(-1, len(streams.names))
+                levels = levels.masked_fill(is_given.to(t.device), CLEAN)
+                levels = levels.masked_fill(is_absent.to(t.device), self.schedule.n_steps)
+                whole = around.index_copy(1, free.nonzero().ravel(), z)
+                return evaluate(whole, log_snr(levels, self.schedule), condition)[:, free]
+
+            return denoise
+
+        def evaluate(z: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
             context = torch.autocast(self.device.type, torch.bfloat16) if drawing.half else contextlib.nullcontext()
             with context:
-                return (network(z, t, condition) if network.spec.condition else network(z, t)).float()
+                return network(z, t, condition).float()
 
-        if not network.spec.condition:
-            return lambda z, t: evaluate(z, t, None)
-        told = encode_condition(asked).to(self.device)
-        untold = encode_condition(torch.full_like(asked, torch.nan)).to(self.device)
-        return guided(evaluate, told, untold, drawing.guidance)
+        untold = told(torch.full_like(asked, torch.nan), names - dropped(names))
+        return guided(told(asked, names), untold, drawing.guidance)
 
     def _described(self, images: np.ndarray, masks: np.ndarray, asked: np.ndarray) -> Samples:
         meta = self.autoencoder.meta

@@ -94,7 +94,8 @@ ALLOWED = {
     "copy_panel": {"figures", "files", "patches"},
     "contact_sheet": {"figures", "files", "labels", "patches"},
     "downstream_figures": {"figures", "labels", "patches"},
-    "model": {"errors", "nn", "patches", "randomness", "weights"},
+    "given": {"errors", "labels", "nn", "patches"},
+    "model": {"errors", "given", "nn", "patches", "randomness", "weights"},
     "doctor": {"doctor", "config", "errors", "patches", "provenance", "settings", "sources"},
 }
 

@@ -227,7 +227,7 @@ def test_the_network_is_told_what_it_was_told_in_training(asking, monkeypatch):
     for guidance, want in ((0, {}), (1, {"town": 1.0}), (2, {"town": 1.0})):
         asking.draw([0, 1], 0, Drawing(n_steps=1, guidance=guidance, want=want))
     nothing, town = [0.0] * 8, [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]
-    assert [c.tolist() for c in conditions] == [[nothing] * 2, [town] * 2, [nothing] * 2 + [town] * 2]
+    assert [c.tolist() for c in conditions] == [[nothing] * 2, [town] * 2, [nothing] * 2, [town] * 2]
 
 
 def test_half_precision_stays_near_the_full_one(asking):

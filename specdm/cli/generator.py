@@ -19,8 +19,10 @@ from specdm.arguments import (
     Settings,
     State,
     SubsetSeed,
+    Unlabelled,
     chosen,
     read_fractions,
+    read_given,
     read_section,
     read_share,
 )
@@ -40,13 +42,14 @@ def train_autoencoder(
     subset_seed: SubsetSeed = 0,
     init_from: InitFrom = None,
     pictures: Pictures = None,
+    unlabelled: Unlabelled = [],  # noqa: B006
 ) -> str:
     """Train the two-stream (or single-stream) autoencoder."""
     from specdm.settings import AutoencoderSettings
     from specdm.stages.train_autoencoder import train_autoencoder as stage
 
     section, subset = read_section(AutoencoderSettings, settings), (n_real, subset_seed) if n_real else None
-    return stage(patches, out, state, section, seed, ends, resume_only, subset, init_from, pictures)
+    return stage(patches, out, state, section, seed, ends, resume_only, subset, init_from, pictures, unlabelled)
 
 
 @verb("patch set, autoencoder -> latents")
@@ -56,13 +59,14 @@ def encode(
     out: Out,
     augment: Annotated[str, typer.Option(help="views to encode: d4, flips or none")] = "d4",
     swap_dates: Annotated[bool, typer.Option("--swap-dates", help="also encode two dates in the other order")] = False,
+    unlabelled: Unlabelled = [],  # noqa: B006
 ) -> str:
     """Encode the training and validation patches once, in all views."""
     from specdm.nn.views import VIEWS
     from specdm.stages.encode import encode as stage
 
     chosen("--augment", augment, VIEWS)
-    return stage(patches, autoencoder, out, augment, swap_dates)
+    return stage(patches, autoencoder, out, augment, swap_dates, unlabelled)
 
 
 @verb("latents -> denoiser")
@@ -91,13 +95,17 @@ def sample(
     model: Annotated[Path, typer.Option(help="folder with autoencoder/ and denoiser/")],
     out: Out,
     state: State,
-    n: Annotated[int, typer.Option(help="patches to draw", min=1)],
+    n: Annotated[int, typer.Option(help="patches to draw; with --given 0 = one for each", min=0)] = 0,
     name: Annotated[str, typer.Option(help="name of the synthetic set")] = "synthetic",
     settings: Settings = "{}",
     seed: Seed = 0,
     want: Annotated[list[str], typer.Option(help="class=fraction to ask for, for example wetland=0.3")] = [],  # noqa: B006
     guidance: Annotated[float | None, typer.Option(help="above 1: exaggerate what is asked for", min=0)] = None,
     shard: Annotated[str | None, typer.Option(help="k/m: draw the k-th of m shares of the set only")] = None,
+    given: Annotated[
+        list[str],
+        typer.Option(help="mask=, image= or date1= and a patch set that the rest is drawn for: its masks are painted"),
+    ] = [],  # noqa: B006
     ends: Ends = 0,
 ) -> str:
     """Draw a synthetic patch set, or a shard of it (--shard 1/4 ... 4/4, then join-samples); resumes."""
@@ -108,7 +116,7 @@ def sample(
     section = section.model_copy(update={"want": {**section.want, **read_fractions(want)}})
     if guidance is not None:
         section = section.model_copy(update={"guidance": guidance})
-    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), ends)
+    return stage(model, out, state, n, section, seed, name, read_share("--shard", shard), ends, read_given(given))
 
 
 @verb("shards of a synthetic set -> the set")

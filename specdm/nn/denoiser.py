@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from specdm.errors import UserError
@@ -19,7 +21,8 @@ class DenoiserSpec:
     2^(levels - 1). Level i works at latent_size / 2^i with width * multipliers[i] channels and has self-attention
     where attention_levels[i]; head_dim is the width of one head. resnet_updown: resample inside residual blocks;
     scale_shift: time enters as scale and shift of the norm (both as in LDM's lsun_churches config). condition: length
-    of a vector that the denoiser is told beside the noisy latent (specdm.nn.conditions), 0 for none.
+    of a vector that the denoiser is told beside the noisy latent (specdm.nn.conditions), 0 for none. streams: how many
+    streams have noise levels of their own, 0 for one level of the whole latent.
     """
 
     latent_channels: int
@@ -34,6 +37,7 @@ class DenoiserSpec:
     resnet_updown: bool = False
     scale_shift: bool = False
     condition: int = 0
+    streams: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
@@ -74,11 +78,12 @@ class DenoiserSpec:
 
 
 class Denoiser(nn.Module):
-    """Predicts v or the noise (whatever the schedule says) from a noisy latent and its training step."""
+    """Predicts v or the noise (as the schedule says) from a noisy latent and its level, or those of its streams."""
 
     def __init__(self, spec: DenoiserSpec) -> None:
         super().__init__()
         self.spec = spec
+        told = spec.condition + spec.streams * len(_features(torch.zeros(1, 1))[0])
         self.unet = backbones.unet(
             spec.latent_channels,
             spec.latent_size,
@@ -91,17 +96,29 @@ class Denoiser(nn.Module):
             spec.dropout,
             spec.resnet_updown,
             spec.scale_shift,
-            spec.condition > 0,
+            told > 0,
         )
-        if spec.condition:
+        if told:
             width = 4 * spec.width  # of the time embedding, which it is added to
-            self.condition = nn.Sequential(nn.Linear(spec.condition, width), nn.SiLU(), nn.Linear(width, width))
+            self.condition = nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Prediction (N, Z, h, w) for z_t (N, Z, h, w) at integer steps t (N,), each 0..n_steps-1.
+        """Prediction (N, Z, h, w) for z_t (N, Z, h, w).
 
-        A denoiser with a condition needs it, (N, spec.condition) float32; one without takes none.
+        t: integer steps (N,), each 0..n_steps-1; with streams, the log signal-to-noise ratio of each, (N, S) float32
+        (`specdm.nn.diffusion.log_snr`). A denoiser with a condition needs it, (N, spec.condition) float32; one without
+        takes none.
         """
-        if self.spec.condition:
-            return self.unet(z_t, t, self.condition(condition)).sample
+        told = [condition] if self.spec.condition else []
+        if self.spec.streams:
+            told, t = [_features(t), *told], z_t.new_zeros(len(z_t))  # the U-Net's own time stands still
+        if told:
+            return self.unet(z_t, t, self.condition(torch.cat(told, dim=1))).sample
         return self.unet(z_t, t).sample
+
+
+# [x, sin(w_k x), cos(w_k x)],   w_k = 2^k pi / 24,   k = 0..5: the slowest wave spans all levels
+def _features(log_snr: Tensor) -> Tensor:
+    """Features (N, 13 S) of log signal-to-noise ratios (N, S) between -12 and 12."""
+    waves = log_snr[..., None] * (math.pi / 24 * 2.0 ** torch.arange(6, device=log_snr.device))
+    return torch.cat([log_snr[..., None] / 12, waves.sin(), waves.cos()], dim=2).flatten(1)

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from specdm.errors import UserError
 from specdm.nn import backbones
+from specdm.nn.streams import CLEAN
 
+LARGEST_LOG_SNR = 12.0  # that a denoiser is told; the schedules' first steps are near 6.5
 STEP_POWER = 1.25  # of 1, 1.25 and 1.5 the closest to an exact solution at 20 and 25 steps (docs/presets.md)
-Denoise = Callable[[Tensor, Tensor], Tensor]  # (z_t (N,Z,h,w), t (N,) int64) -> prediction (N,Z,h,w)
+Denoise = Callable[[Tensor, Tensor], Tensor]  # (z_t (N,Z,h,w), t (N,) or (N,Z) int64) -> prediction (N,Z,h,w)
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,26 @@ def alpha_bar(schedule: NoiseSchedule) -> Tensor:
     return k * abar / (1 + (k - 1) * abar)
 
 
+@lru_cache(maxsize=16)
+def _level_alpha_bar(schedule: NoiseSchedule) -> Tensor:
+    """abar of the levels CLEAN, 0, ..., n_steps (specdm.nn.streams): float64 (n_steps + 2,), from 1 to 0."""
+    abar = alpha_bar(schedule)
+    return torch.cat([abar.new_ones(1), abar, abar.new_zeros(1)])
+
+
+# log SNR = log(abar / (1 - abar)), within +-12
+def log_snr(levels: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """Log signal-to-noise ratio of levels of any shape, float32: what a denoiser with streams is told of each."""
+    table = torch.logit(_level_alpha_bar(schedule)).clamp(-LARGEST_LOG_SNR, LARGEST_LOG_SNR)
+    return table.float().to(levels.device)[levels + 1]
+
+
 # z_t = sqrt(abar_t) z_0 + sqrt(1 - abar_t) e
 def add_noise(z0: Tensor, t: Tensor, noise: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """Noisy latents (N, Z, h, w) of clean ones at steps t (N,) with standard normal noise, float32 (paper Eq. 3)."""
+    """Noisy latents (N, Z, h, w) of clean ones with standard normal noise, float32 (paper Eq. 3).
+
+    t: the level of each sample (N,), or of each of its channels (N, Z); so it is in all functions below.
+    """
     signal, sigma = _signal_sigma(t, schedule)
     return signal * z0.float() + sigma * noise.float()
 
@@ -137,30 +156,32 @@ def loss_weights(schedule: NoiseSchedule, form: LossForm) -> Tensor:
 def sample_losses(
     denoise: Denoise, z0: Tensor, t: Tensor, noise: Tensor, schedule: NoiseSchedule, form: LossForm
 ) -> Tensor:
-    """Loss of every sample, float32 (N,): the weighted mean over its latent values of |error| or its square.
+    """Loss of every sample, float32 (N,): the weighted mean over its noisy latent values of |error| or its square.
 
-    The error is that of `denoise` against `target`. With fixed t and noise these are comparable between checkpoints:
-    the held-out loss. Paper Eq. 4.
+    The error is that of `denoise` against `target`. Channels that are clean or nothing but noise have no loss; a sample
+    without others has none. With fixed t and noise these are comparable between checkpoints: the held-out loss.
+    Paper Eq. 4.
     """
     error = denoise(add_noise(z0, t, noise, schedule), t).float() - target(z0, t, noise, schedule)
-    values = (error.abs() if form.norm == "l1" else error.square()).flatten(1).mean(1)
-    return values * loss_weights(schedule, form).float().to(t.device)[t]
+    values = (error.abs() if form.norm == "l1" else error.square()).flatten(2).mean(2)  # N Z
+    levels = t.view(len(t), -1).expand_as(values)
+    noisy = (levels > CLEAN) & (levels < schedule.n_steps)
+    weights = loss_weights(schedule, form).float().to(t.device)[levels.clamp(0, schedule.n_steps - 1)] * noisy
+    return (values * weights).sum(1) / noisy.sum(1).clamp_min(1)
 
 
 # e = e(untold) + g (e(told) - e(untold))
-def guided(
-    network: Callable[[Tensor, Tensor, Tensor], Tensor], told: Tensor, untold: Tensor, guidance: float
-) -> Denoise:
-    """The denoiser (z_t, t) of a network (z_t, t, condition) with classifier-free guidance (arXiv 2207.12598).
+def guided(told: Denoise, untold: Denoise, guidance: float) -> Denoise:
+    """A denoiser with classifier-free guidance (arXiv 2207.12598), of one that is told and one that is not.
 
-    told, untold: conditions (N, D). guidance 1 asks, 0 does not, and both take one evaluation a step; others two.
+    guidance 1 asks, 0 does not, and both take one evaluation a step; others two.
     """
     if guidance in (0, 1):
-        return lambda z, t: network(z, t, told if guidance else untold)
+        return told if guidance else untold
 
     def denoise(z: Tensor, t: Tensor) -> Tensor:
-        without, asked = network(torch.cat([z, z]), torch.cat([t, t]), torch.cat([untold, told])).chunk(2)
-        return without + guidance * (asked - without)
+        without = untold(z, t)
+        return without + guidance * (told(z, t) - without)
 
     return denoise
 
@@ -225,7 +246,7 @@ def sample_noise(seed: int, indices: Sequence[int], shape: Sequence[int], draw: 
 
 
 def _signal_sigma(t: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
-    """sqrt(abar_t) and sqrt(1 - abar_t), each float32 (N, 1, 1, 1) on the device of t."""
-    abar = alpha_bar(schedule)
-    both = torch.stack([abar.sqrt(), (1 - abar).sqrt()]).float().to(t.device)[:, t]  # 2 N
-    return both[0].view(-1, 1, 1, 1), both[1].view(-1, 1, 1, 1)
+    """sqrt(abar_t) and sqrt(1 - abar_t), each float32 (N, 1, 1, 1) or (N, Z, 1, 1) on the device of t."""
+    abar = _level_alpha_bar(schedule)
+    both = torch.stack([abar.sqrt(), (1 - abar).sqrt()]).float().to(t.device)[:, t.view(len(t), -1) + 1]  # 2 N 1|Z
+    return both[0][..., None, None], both[1][..., None, None]

@@ -84,4 +84,5 @@ class PatchRecord:
     transform: tuple[float, ...] = ()
 
 
-INDEX_COLUMNS = (*(f.name for f in dataclasses.fields(PatchRecord)), "valid_fraction", "class_counts", "synthetic")
+RECORD_COLUMNS = tuple(f.name for f in dataclasses.fields(PatchRecord))
+INDEX_COLUMNS = (*RECORD_COLUMNS, "valid_fraction", "class_counts", "synthetic")

@@ -12,7 +12,7 @@ import numpy as np
 from specdm import files
 from specdm.errors import UserError
 from specdm.labels import IGNORE
-from specdm.patches.meta import FILES, INDEX_COLUMNS, SCHEMA_VERSION, PatchMeta
+from specdm.patches.meta import FILES, INDEX_COLUMNS, RECORD_COLUMNS, SCHEMA_VERSION, PatchMeta, PatchRecord
 from specdm.patches.values import to_reflectance, valid_pixels
 
 
@@ -53,6 +53,11 @@ class PatchSet:
         import pandas as pd
 
         return pd.read_parquet(self.folder / "index.parquet", columns=list(INDEX_COLUMNS))
+
+    def records(self, positions: Sequence[int] | np.ndarray) -> list[PatchRecord]:
+        """Rows of the index as a writer takes them."""
+        rows = self.index[list(RECORD_COLUMNS)].iloc[np.asarray(positions)].to_dict("records")
+        return [PatchRecord(**row | {"transform": tuple(float(x) for x in row["transform"])}) for row in rows]
 
     def ids(self, split: str) -> np.ndarray:
         """Positions of the patches of a split, in order."""

@@ -23,6 +23,9 @@ class OscdSettings(Section):
         "official", description="official: as the published rect files; registered: date 2 resampled onto date 1"
     )
     val_cities: tuple[str, ...] = Field(("nantes", "hongkong"), description="training cities used for validation")
+    train_cities: tuple[str, ...] | None = Field(
+        None, min_length=1, description="training cities that are kept beside val_cities; null: all"
+    )
     guard_px: int = Field(32, ge=0, description="training windows this close to a test city's ground are dropped")
 
     @property

@@ -23,6 +23,9 @@ class TrainingSettings(Section):
     steps: int = Field(100_000, ge=1, description="optimiser steps")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="largest decay of the weight average, warmed up")
     augment: Augment = "d4"
+    unlabelled_share: float = Field(
+        0.5, gt=0, lt=1, description="share of a batch that is without labels, where there are such patches"
+    )
     validations: int = Field(20, ge=1, description="looks at the validation split, each with a picture")
     precision: Precision = "auto"
     compile: bool = Field(True, description="compile the network where that pays, which is on a GPU")
@@ -149,6 +152,20 @@ class DiffusionSettings(TrainingSettings):
     unet: UNetSettings = Field(UNetSettings(), description="the denoiser")
     conditioning: bool = Field(False, description="tell the denoiser the class fractions of a mask, to ask for them")
     condition_dropout: float = Field(0.1, ge=0, le=1, description="share of samples not told, for guidance")
+    levels: Literal["shared", "streams"] = Field(
+        "shared",
+        description="shared: one noise level for the whole latent; streams: every date and the mask have their own, so "
+        "that one can be drawn for the others, and images without labels train too",
+    )
+    joint_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="streams: share of samples with one level for all, the others are conditionals",
+    )
+    null_share: float = Field(
+        0.2, ge=0, le=1, description="streams: share of the conditionals whose condition is absent, for guidance"
+    )
     swap_dates: bool = Field(False, description="train on both orders of two dates; the denoiser is told which")
     patience: int = Field(
         0,
@@ -177,6 +194,9 @@ class SamplingSettings(Section):
     want: dict[str, float] = Field(
         {}, description="class fractions to ask for, by class; the others follow the training patches nearest to them"
     )
+    order: Literal["together", "mask-first"] = Field(
+        "together", description="draw image and mask at once; or the mask alone and then the images for it"
+    )
     precision: Precision = "auto"
 
 
@@ -193,11 +213,15 @@ class MethodSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _sampler_fits(self) -> MethodSettings:
+    def _parts_fit(self) -> MethodSettings:
         if self.sampling.n_steps > self.diffusion.n_steps:
             raise ValueError(
                 f"sampling.n_steps {self.sampling.n_steps} exceeds diffusion.n_steps {self.diffusion.n_steps}"
             )
+        if self.diffusion.levels == "streams" and self.autoencoder.streams == "single":
+            raise ValueError("diffusion.levels: streams needs autoencoder.streams: two, one latent has one noise level")
+        if self.sampling.order == "mask-first" and self.diffusion.levels == "shared":
+            raise ValueError("sampling.order: mask-first needs diffusion.levels: streams")
         if (self.sampling.want or self.sampling.guidance != 1) and not self.diffusion.conditioning:
             raise ValueError("sampling.want and sampling.guidance need diffusion.conditioning: true")
         return self

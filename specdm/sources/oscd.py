@@ -107,6 +107,7 @@ def prepare(
     stride_px: int = 102,
     grid: str = "official",
     val_cities: Sequence[str] = ("nantes", "hongkong"),
+    train_cities: Sequence[str] | None = None,
     guard_px: int = 32,
 ) -> OscdReport:
     """Cut the cities of OSCD into a patch set with two dates.
@@ -120,6 +121,7 @@ def prepare(
             ASSUME: the paper lost both; 256 px with 60 % overlap is the nearest reading of its text (docs/paper.md).
         grid: "official" (bit-equal to the published 10 m files) or "registered" (see oscd_raster).
         val_cities: cities of the official training list that become the validation split.
+        train_cities: those of the other training cities that are kept; None: all.
         guard_px: training and validation windows closer than this to a test city are dropped.
             ASSUME: 32 px, above the 7 px by which the official dates of saclay drift apart.
 
@@ -132,7 +134,7 @@ def prepare(
     root, out = Path(root), Path(out)
     if grid not in ("official", "registered"):
         raise UserError(f"There is no OSCD grid {grid!r}: use 'official' or 'registered'.")
-    cities = find_cities(root, val_cities)
+    cities = find_cities(root, val_cities, train_cities)
     grids = {city.name: oscd_raster.grid_of(city.images) for city in cities}
     if not any(windows(g.height, g.width, patch_px, stride_px) for g in grids.values()):
         raise UserError(f"No city in {root} holds a window of {patch_px} px: choose a smaller patch_px.")
@@ -180,22 +182,27 @@ def prepare(
     return report
 
 
-def find_cities(root: Path, val_cities: Sequence[str]) -> list[City]:
+def find_cities(root: Path, val_cities: Sequence[str], train_cities: Sequence[str] | None = None) -> list[City]:
     """The cities of train.txt and test.txt, in that order, with their folders and splits.
 
+    train_cities: those of the training list that are kept beside val_cities; None: all.
+
     Raises:
-        UserError: when folders are missing, or a validation city is unknown or shares a group with a training city.
+        UserError: when folders are missing, or a chosen city is unknown or shares a group with one of another split.
     """
     if not root.is_dir():
         raise UserError(f"{root} does not exist: fetch OSCD with `specdm download oscd`, or name its folder.")
     layout = next((names for names in _LAYOUTS[:2] if (root / names[0]).is_dir()), _LAYOUTS[2])
     images, train_labels, test_labels = (root / part for part in layout)
     train, test = _read_list(images / "train.txt"), _read_list(images / "test.txt")
-    unknown = [v for v in val_cities if v not in train]
-    if unknown:
-        raise UserError(
-            f"The validation city {unknown[0]!r} is not in {images / 'train.txt'}: choose among {', '.join(train)}."
-        )
+    for what, chosen in (("validation", val_cities), ("training", train_cities or ())):
+        unknown = [city for city in chosen if city not in train]
+        if unknown:
+            raise UserError(
+                f"The {what} city {unknown[0]!r} is not in {images / 'train.txt'}: choose among {', '.join(train)}."
+            )
+    if train_cities is not None:
+        train = [city for city in train if city in train_cities or city in val_cities]
     cities = [City(c, "val" if c in val_cities else "train", images / c, train_labels / c / "cm") for c in train]
     cities += [City(c, "test", images / c, test_labels / c / "cm") for c in test]
     owner: dict[str, City] = {}

@@ -31,16 +31,18 @@ class Batch:
 
 
 class Mixture:
-    """Chosen patches of one or two patch sets as one list: no copies, only positions.
+    """Chosen patches of some patch sets as one list: no copies, only positions.
 
     Args:
         parts: pairs of a patch set and the positions taken from it.
+        last_share: share of a batch that comes from all parts but the first; None: as many as they have of the list.
 
     Raises:
         UserError: when the sets differ in bands, level, scale, classes or patch size.
     """
 
-    def __init__(self, parts: Sequence[tuple[PatchSet, np.ndarray]]):
+    def __init__(self, parts: Sequence[tuple[PatchSet, np.ndarray]], last_share: float | None = None):
+        self._n_first, self._last_share = len(parts[0][1]), last_share
         self.sets = [patches for patches, _ in parts]
         self.part = np.repeat(np.arange(len(parts)), [len(positions) for _, positions in parts])
         self.positions = np.concatenate([np.asarray(positions, np.int64) for _, positions in parts])
@@ -107,7 +109,7 @@ class Mixture:
         With `strong` each patch is also changed as `specdm.stages.augmentation.strong` says; the other patch that it
         takes something from is any of the list.
         """
-        rows = batch_positions(len(self), size, part.step, *keys)
+        rows = self._rows_at(part.step, size, *keys)
         draws = numpy_generator(*keys, "views", part.step)
         views = draws.choice(VIEWS[augment], size)
         batch = self.batch(part.take(rows), normaliser, part.take(views))
@@ -121,8 +123,27 @@ class Mixture:
 
     def training_ids(self, part: Part, size: int, *keys: int | str) -> list[str]:
         """Ids of the patches that `training_batch` gives for a part."""
-        rows = part.take(batch_positions(len(self), size, part.step, *keys))
+        rows = part.take(self._rows_at(part.step, size, *keys))
         return [self.sets[self.part[r]].index["id"].iloc[self.positions[r]] for r in rows]
+
+    def _rows_at(self, step: int, size: int, *keys: int | str) -> np.ndarray:
+        if self._last_share is None:
+            return batch_positions(len(self), size, step, *keys)
+        return shared_positions(self._n_first, len(self) - self._n_first, self._last_share, size, step, *keys)
+
+
+def shared_positions(
+    n_first: int, n_last: int, last_share: float, batch: int, step: int, *keys: int | str
+) -> np.ndarray:
+    """Positions (batch,) of a step in a list of two parts, each in shuffled epochs of its own, the first part first.
+
+    Of the batch `last_share` is from the last part, at least one from each; all from the first where the last is empty.
+    """
+    if not n_last:
+        return batch_positions(n_first, batch, step, *keys)
+    n = min(max(round(last_share * batch), 1), batch - 1)
+    first = batch_positions(n_first, batch - n, step, *keys)
+    return np.concatenate([first, n_first + batch_positions(n_last, n, step, *keys, "last")])
 
 
 def strengthened(
@@ -172,8 +193,8 @@ def seen_patches(patches: PatchSet, subset: list[int] | tuple[int, int] | None) 
     return stratified_subset(patches, *subset) if subset else patches.ids("train")
 
 
-def require_alike(a: PatchSet, b: PatchSet) -> None:
-    """Refuse two sets that differ in bands, level, scale, classes or patch size (UserError)."""
+def require_alike(a: PatchSet, b: PatchSet, classes: bool = True) -> None:
+    """Refuse two sets that differ in bands, level, scale, patch size or, where they matter, classes (UserError)."""
     compared: dict[str, tuple] = {
         "bands": (a.meta.bands, b.meta.bands),
         "processing level": (a.meta.level, b.meta.level),
@@ -182,7 +203,7 @@ def require_alike(a: PatchSet, b: PatchSet) -> None:
         "patch shape": (a.images.shape[1:], b.images.shape[1:]),
     }
     for what, (x, y) in compared.items():
-        if x != y:
+        if x != y and (classes or what != "classes"):
             raise UserError(f"{a.folder} and {b.folder} differ in {what} ({x} and {y}): they cannot be mixed.")
 
 

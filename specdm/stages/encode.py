@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,32 +21,46 @@ from specdm.nn.views import VIEWS
 from specdm.patches import open_patches
 from specdm.progress import Progress
 from specdm.stages.batches import Mixture, seen_patches
+from specdm.stages.unlabelled import unlabelled_parts
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 FILES = ("mean.npy", "std.npy", "fractions.npy", "ids.json", "meta.json")
 
 
 @torch.no_grad()
 def encode(
-    patches_folder: Path, autoencoder: Path, out: Path, augment: str, swap_dates: bool = False, batch: int = 32
+    patches_folder: Path,
+    autoencoder: Path,
+    out: Path,
+    augment: str,
+    swap_dates: bool = False,
+    unlabelled: Sequence[Path] = (),
+    batch: int = 32,
 ) -> str:
     """Write the latents of the training patches that the autoencoder saw, and of the validation split.
 
-    `out` receives mean.npy and std.npy, both (N,V,Z,h,w) float16, training patches first; fractions.npy, (N,K) float32
-    class fractions of the labelled pixels, NaN where there are none; and meta.json with n_train, n_val, `swapped` (V)
-    and the per-channel mean and standard deviation of the training latents, which make each channel of each stream
+    `out` receives mean.npy and std.npy, both (N,V,Z,h,w) float16: labelled training patches, validation patches, and
+    then those without labels, whose mask channels mean nothing; fractions.npy, (N,K) float32 class fractions of the
+    labelled pixels, NaN where there are none; and meta.json with n_train, n_val, n_unlabelled, `swapped` (V) and the
+    per-channel mean and standard deviation of the labelled training latents, which make each channel of each stream
     unit variance for the denoiser. Views are flips and rotations; `swap_dates` adds each with its two dates in the
-    other order. Returns what was made, in words.
+    other order; `unlabelled` are the patch sets that the autoencoder saw without labels.
+
+    Returns:
+        What was made, in words.
 
     Raises:
-        UserError: when the patches are not those the autoencoder was trained on.
+        UserError: when the patches, with labels or without, are not those the autoencoder was trained on.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     patches, trained = open_patches(patches_folder), TrainedAutoencoder.load(autoencoder, device)
     if trained.config["data_hash"] != patches.hash:
         raise UserError(f"{autoencoder} was trained on other patches than {patches_folder}: train it anew.")
     train, val = seen_patches(patches, trained.config["subset"]), patches.ids("val")
-    mixture = Mixture([(patches, np.concatenate([train, val]))])
+    labelled, parts = np.concatenate([train, val]), unlabelled_parts(patches, train, unlabelled)
+    if trained.config.get("unlabelled", []) != [part.hash for part, _ in parts]:
+        raise UserError(f"{autoencoder} was trained beside other unlabelled patches: name the same, or train it anew.")
+    mixture = Mixture([(patches, labelled), *parts])
     swap = swap_dates and patches.images.shape[1] == 2
     views = [(k, swapped) for swapped in ((False, True) if swap else (False,)) for k in VIEWS[augment]]
     network = trained.network
@@ -73,7 +88,8 @@ def encode(
             progress.update(int(rows[-1]) + 1)
         mean.flush()
         std.flush()
-        counts = np.stack(patches.index["class_counts"].to_numpy()[mixture.positions])
+        counts = np.zeros((len(mixture), classes), np.int64)
+        counts[: len(labelled)] = np.stack(patches.index["class_counts"].to_numpy()[labelled])
         np.save(folder / "fractions.npy", class_fractions(torch.from_numpy(counts)).numpy())
         (folder / "ids.json").write_text(json.dumps(mixture.ids()) + "\n")
         centre = total / count
@@ -84,6 +100,7 @@ def encode(
             "name": patches.meta.name,
             "n_train": len(train),
             "n_val": len(val),
+            "n_unlabelled": len(mixture) - len(labelled),
             "shape": list(shape[2:]),
             "mean": centre.tolist(),
             "std": np.sqrt(np.maximum(squares / count - centre**2, 1e-12)).tolist(),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from specdm.errors import UserError
-from specdm.patches import PatchRecord, PatchSet, PatchWriter, open_patches
+from specdm.patches import PatchSet, PatchWriter, open_patches
 from specdm.progress import Progress
 
 STAGE_VERSION = 1
@@ -45,7 +45,7 @@ def join_samples(shards: list[Path], out: Path) -> str:
     progress, asked = Progress(f"joining {meta.name}", n), []
     with PatchWriter(out, meta, parts[0].images.shape[1:], parts[0].images.dtype) as writer:
         for part in parts:
-            records = [PatchRecord(**row) for row in part.index[RECORD].to_dict("records")]
+            records = part.records(np.arange(len(part)))
             for start in range(0, len(part), CHUNK):
                 chunk = slice(start, start + CHUNK)
                 writer.append(part.images[chunk], part.masks[chunk], records[chunk])
@@ -53,9 +53,6 @@ def join_samples(shards: list[Path], out: Path) -> str:
             asked.append(np.load(part.folder / "asked.npy"))
         writer.attach("asked", np.concatenate(asked))
     return f"{n} patches of {m} shards in {out}"
-
-
-RECORD = ["id", "split", "group", "source"]
 
 
 def _place(part: PatchSet) -> dict:

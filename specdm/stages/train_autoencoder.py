@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from specdm.settings import AutoencoderSettings, StreamSettings
 from specdm.stages.batches import Batch, Mixture, described, seen_patches
 from specdm.stages.initial import start_from
 from specdm.stages.reconstruction import reconstruct
+from specdm.stages.unlabelled import unlabelled_parts
 from specdm.weights import save_weights
 
 STAGE_VERSION = 3
@@ -36,6 +38,7 @@ def train_autoencoder(
     subset: tuple[int, int] | None = None,
     init_from: Path | None = None,
     pictures: Path | None = None,
+    unlabelled: Sequence[Path] = (),
 ) -> str:
     """Train on the training split of a patch set and write weights.safetensors, config.json and history.csv to `out`.
 
@@ -50,6 +53,8 @@ def train_autoencoder(
         subset: see only so many labelled patches, chosen by a seed as for the downstream networks: (n, seed).
         init_from: folder of a trained autoencoder of the same bands whose fitting weights are the start.
         pictures: folder that receives a grid of reconstructions at every validation.
+        unlabelled: patch sets whose training patches are seen without labels (see specdm.stages.unlabelled), in
+            `unlabelled_share` of a batch.
 
     Returns:
         What was made, in words; nothing in processes that do not write.
@@ -67,7 +72,9 @@ def train_autoencoder(
     network = JointAutoencoder(spec)
     started_from = start_from(init_from, "autoencoder", network, patches.meta) if init_from else None
     latent = (height // network.downsampling, width // network.downsampling)
-    mixture = Mixture([(patches, seen_patches(patches, subset))])
+    labelled = seen_patches(patches, subset)
+    others = unlabelled_parts(patches, labelled, unlabelled)
+    mixture = Mixture([(patches, labelled), *others], settings.unlabelled_share if others else None)
     held_out = Mixture([(patches, numpy_generator(seed, "held-out").permutation(patches.ids("val"))[:N_HELD_OUT])])
     weights = AutoencoderLossWeights(sad=settings.sad_weight, mask=settings.mask_weight, kl=settings.kl_weight)
     key = (seed, "train-autoencoder")
@@ -110,6 +117,7 @@ def train_autoencoder(
         "data": patches.hash,
         "subset": list(subset) if subset else None,
         "init_from": started_from,
+        "unlabelled": [part.hash for part, _ in others],
         "stage_version": STAGE_VERSION,
     }
     trained = training.fit(
@@ -148,6 +156,7 @@ def train_autoencoder(
         "data": data,
         "data_hash": patches.hash,
         "subset": fingerprint["subset"],
+        "unlabelled": fingerprint["unlabelled"],
         "init_from": started_from,
         "streams": {name: [s.start, s.stop] for name, s in network.stream_slices.items()},
         "provenance": stamp,

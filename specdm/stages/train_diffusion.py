@@ -6,7 +6,6 @@ import dataclasses
 import math
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,37 +13,21 @@ import torch
 from specdm import figures, files, provenance, training
 from specdm.errors import UserError
 from specdm.model import SpecDM, TrainedAutoencoder
-from specdm.nn.conditions import condition_width, encode_condition
+from specdm.nn.conditions import condition_width
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
-from specdm.nn.diffusion import LossForm, NoiseSchedule, sample_losses, snr_scale_for
+from specdm.nn.diffusion import LossForm, NoiseSchedule, snr_scale_for
+from specdm.nn.streams import LevelMixture, Streams, may_tell, training_levels
 from specdm.patches import PatchMeta
-from specdm.randomness import batch_positions, numpy_generator, seed_of, torch_generator
+from specdm.randomness import numpy_generator, seed_of, torch_generator
 from specdm.settings import DiffusionSettings, UNetSettings
+from specdm.stages.batches import shared_positions
 from specdm.stages.encode import Latents, open_latents
 from specdm.stages.initial import start_from
+from specdm.stages.noisy_latents import NoisyBatch, held_out, noisy
 from specdm.weights import save_weights
 
-STAGE_VERSION = 3
-N_HELD_OUT = 256  # validation latents, each at one fixed noise level
+STAGE_VERSION = 4
 N_SHOWN = 6
-
-
-class NoisyBatch(NamedTuple):
-    """What a step of the denoiser needs: clean latents and noise (N,Z,h,w), steps (N,), condition (N,D) or None."""
-
-    clean: torch.Tensor
-    t: torch.Tensor
-    noise: torch.Tensor
-    condition: torch.Tensor | None
-
-    def loss(self, model, schedule: NoiseSchedule, form: LossForm, device: torch.device) -> torch.Tensor:
-        """Loss of every sample, (N,)."""
-        clean, t, noise, condition = (
-            x if x is None else x.to(device, non_blocking=True)
-            for x in (self.clean, self.t, self.noise, self.condition)
-        )
-        denoise = model if condition is None else lambda z, t: model(z, t, condition)
-        return sample_losses(denoise, clean, t, noise, schedule, form)
 
 
 def train_diffusion(
@@ -86,43 +69,61 @@ def train_diffusion(
     latents = open_latents(latents_folder)
     z, h, _ = latents.meta["shape"]
     told = settings.conditioning or any(latents.meta["swapped"])
-    spec = denoiser_spec(settings.unet, z, h, condition_width(latents.fractions.shape[1]) if told else 0)
+    streams = Streams.of(latents.meta["streams"])
+    spec = denoiser_spec(
+        settings.unet,
+        z,
+        h,
+        condition_width(latents.fractions.shape[1]) if told else 0,
+        len(streams.names) if settings.levels == "streams" else 0,
+    )
     schedule, meta = noise_schedule(settings, h), PatchMeta.from_dict(latents.meta["meta"])
     form = LossForm(settings.weighting, settings.norm, settings.snr_gamma, settings.min_weight)
     torch.manual_seed(seed_of(seed, "train-diffusion", "weights"))
     denoiser = Denoiser(spec)
     started_from = start_from(init_from, "denoiser", denoiser, meta) if init_from else None
     n_train, n_views = latents.meta["n_train"], latents.mean.shape[1]
+    n_unlabelled, first_unlabelled = latents.meta["n_unlabelled"], n_train + latents.meta["n_val"]
+    if n_unlabelled and settings.levels == "shared":
+        raise UserError(
+            f"{latents_folder} holds images without labels: they train with diffusion.levels streams alone."
+        )
+    mixture = LevelMixture(settings.joint_share, settings.null_share)
     decoder = TrainedAutoencoder.load(autoencoder) if autoencoder and pictures else None
     if decoder and decoder.config["id"] != latents.meta["autoencoder"]:
         raise UserError(f"{autoencoder} did not encode {latents_folder}: give the one that did.")
     key = (seed, "train-diffusion")
 
+    def rows_at(step: int) -> np.ndarray:
+        rows = shared_positions(n_train, n_unlabelled, settings.unlabelled_share, settings.batch, step, *key)
+        return np.where(rows < n_train, rows, rows - n_train + first_unlabelled)
+
     def data_at(part: training.Part) -> NoisyBatch:
-        rows = batch_positions(n_train, settings.batch, part.step, *key)
+        rows = rows_at(part.step)
         rng = numpy_generator(*key, "draw", part.step)
-        views, t = rng.integers(n_views, size=len(rows)), rng.integers(settings.n_steps, size=len(rows))
+        views, levels = rng.integers(n_views, size=len(rows)), rng.integers(settings.n_steps, size=len(rows))
         tells = settings.conditioning & (rng.random(len(rows)) >= settings.condition_dropout)
+        if settings.levels == "streams":
+            levels = training_levels(rng, rows < n_train, streams, settings.n_steps, mixture)
+            tells &= may_tell(rng, levels, streams, settings.n_steps)
         noises = torch.randn(
             (len(rows), 2, *latents.meta["shape"]), generator=torch_generator(*key, "noise", part.step)
         )
-        rows, views, t, tells, noises = map(part.take, (rows, views, t, tells, noises))
-        return NoisyBatch(
-            latents.draw(rows, views, noises[:, 0]),
-            torch.from_numpy(t),
-            noises[:, 1],
-            _condition(latents, rows, views, tells) if told else None,
-        )
+        rows, views, levels, tells, noises = map(part.take, (rows, views, levels, tells, noises))
+        return noisy(latents, streams, rows, views, levels, noises, tells if told else None)
 
-    held_out = _held_out(latents, settings, seed, told) if latents.meta["n_val"] else None
+    looks = held_out(latents, settings, streams, seed, told) if latents.meta["n_val"] else None
 
     def validate(model, device: torch.device, step: int) -> dict[str, float]:
         if decoder:
             told_fractions = latents.fractions[:n_train]
             generator = SpecDM.of(decoder, model, schedule, latents.meta, told_fractions, settings.conditioning, device)
             _draw_samples(generator, latents, pictures / f"denoiser-{step:07d}.png")
-        loss = float(torch.cat([batch.loss(model, schedule, form, device) for batch in held_out]).mean())
-        return {"held_out": loss, "score": -loss}
+        losses = {
+            name: float(torch.cat([batch.loss(model, schedule, form, streams, device) for batch in batches]).mean())
+            for name, batches in looks.items()
+        }
+        return {**losses, "score": -losses["held_out"]}
 
     stamp = provenance.stamp("train-diffusion", STAGE_VERSION, seed, settings.model_dump(mode="json"))
     fingerprint = {
@@ -137,12 +138,10 @@ def train_diffusion(
         torch.optim.AdamW(denoiser.parameters(), settings.base_lr, weight_decay=0.0, fused=True),
         training.Task(
             data_at,
-            lambda model, batch, device: {"total": batch.loss(model, schedule, form, device).mean()},
+            lambda model, batch, device: {"total": batch.loss(model, schedule, form, streams, device).mean()},
             settings.batch,
-            lambda part: [
-                latents.ids[row] for row in part.take(batch_positions(n_train, settings.batch, part.step, *key))
-            ],
-            validate if held_out else None,
+            lambda part: [latents.ids[row] for row in part.take(rows_at(part.step))],
+            validate if looks else None,
         ),
         training.warmup_then(settings.steps, settings.decay, settings.warmup_steps),
         training.Plan(
@@ -154,7 +153,7 @@ def train_diffusion(
             channels_last=settings.channels_last,
             ema_decay=settings.ema_decay,
             val_every=training.every(settings.steps, settings.validations),
-            keep="best" if settings.patience and held_out else "last",
+            keep="best" if settings.patience and looks else "last",
             patience=settings.patience,
             ends=ends,
             resume_only=resume_only,
@@ -171,6 +170,7 @@ def train_diffusion(
         "spec": spec.to_dict(),
         "schedule": dataclasses.asdict(schedule),
         "latents": {key: latents.meta[key] for key in ("mean", "std", "shape", "streams")},
+        "levels": settings.levels,
         "conditioning": settings.conditioning,
         "autoencoder": latents.meta["autoencoder"],
         "data_hash": latents.meta["data_hash"],
@@ -201,8 +201,11 @@ def noise_schedule(settings: DiffusionSettings, side: int) -> NoiseSchedule:
     )
 
 
-def denoiser_spec(unet: UNetSettings, channels: int, size: int, condition: int = 0) -> DenoiserSpec:
-    """The U-Net of the settings for latents (channels, size, size), told a vector of length `condition`."""
+def denoiser_spec(unet: UNetSettings, channels: int, size: int, condition: int = 0, streams: int = 0) -> DenoiserSpec:
+    """The U-Net of the settings for latents (channels, size, size).
+
+    It is told a vector of length `condition`, and the noise levels of so many `streams` (0: one of all).
+    """
     return DenoiserSpec(
         latent_channels=channels,
         latent_size=size,
@@ -216,27 +219,8 @@ def denoiser_spec(unet: UNetSettings, channels: int, size: int, condition: int =
         resnet_updown=unet.resnet_updown,
         scale_shift=unet.scale_shift,
         condition=condition,
+        streams=streams,
     )
-
-
-def _condition(latents: Latents, rows: np.ndarray, views: np.ndarray, tells: np.ndarray) -> torch.Tensor:
-    """What the denoiser is told of some patches in some views: their class fractions if `tells`, and the date order."""
-    fractions = torch.where(torch.from_numpy(tells)[:, None], latents.fractions[rows], torch.nan)
-    return encode_condition(fractions, latents.swapped[views])
-
-
-def _held_out(latents: Latents, settings: DiffusionSettings, seed: int, told: bool) -> list[NoisyBatch]:
-    """Validation latents with noise and levels that stay the same: what makes their loss comparable between steps."""
-    n_train, n_val = latents.meta["n_train"], latents.meta["n_val"]
-    rows = np.resize(np.arange(n_train, n_train + n_val), N_HELD_OUT)
-    views, tells = np.zeros(N_HELD_OUT, np.int64), np.full(N_HELD_OUT, settings.conditioning)
-    t = torch.linspace(0, settings.n_steps - 1, N_HELD_OUT).long()
-    generator = torch_generator(seed, "train-diffusion", "held-out")
-    noises = torch.randn((2, N_HELD_OUT, *latents.meta["shape"]), generator=generator)
-    clean = latents.draw(rows, views, noises[0])
-    condition = _condition(latents, rows, views, tells) if told else None
-    parts = torch.arange(N_HELD_OUT).split(max(1, settings.batch // settings.accumulate))
-    return [NoisyBatch(clean[p], t[p], noises[1][p], None if condition is None else condition[p]) for p in parts]
 
 
 def _draw_samples(generator: SpecDM, latents: Latents, path: Path) -> None:

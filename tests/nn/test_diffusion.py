@@ -295,15 +295,17 @@ def test_noise_is_keyed_by_seed_index_and_draw():
 def test_guidance_goes_from_what_is_untold_towards_what_is_told_and_beyond(guidance):
     calls = []
 
-    def network(z, t, condition):
-        calls.append(len(z))
-        return z * condition.sum(1).view(-1, 1, 1, 1) + t.view(-1, 1, 1, 1)
+    def network(factor):
+        def denoise(z, t):
+            calls.append(factor)
+            return factor * z + t.view(-1, 1, 1, 1)
 
-    z, t = torch.randn(3, 2, 4, 4), torch.tensor([1, 5, 9])
-    told, untold = torch.rand(3, 7), torch.rand(3, 7)
-    prediction = guided(network, told, untold, guidance)(z, t)
-    assert calls == ([3] if guidance in (0, 1) else [6])
-    asked, without = (network(z, t, condition) for condition in (told, untold))
+        return denoise
+
+    z, t, told, untold = torch.randn(3, 2, 4, 4), torch.tensor([1, 5, 9]), network(2.5), network(-0.7)
+    prediction = guided(told, untold, guidance)(z, t)
+    assert sorted(calls) == {0: [-0.7], 1: [2.5]}.get(guidance, [-0.7, 2.5])
+    asked, without = told(z, t), untold(z, t)
     torch.testing.assert_close(prediction, (1 - guidance) * without + guidance * asked, atol=1e-5, rtol=1e-5)
 
 

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from specdm.model import SpecDM
 from specdm.nn.conditions import condition_width, encode_condition
+from specdm.nn.streams import Streams
 from specdm.stages.encode import open_latents
-from specdm.stages.train_diffusion import _condition
+from specdm.stages.noisy_latents import noisy
 
 
 def test_the_config_says_what_sampling_needs(chain):
@@ -137,7 +138,9 @@ def test_the_denoiser_is_told_the_fractions_and_the_order_of_its_own_patches(con
     fractions = latents.fractions[rows]
     fractions[3] = torch.nan
     expected = encode_condition(fractions, torch.tensor([False, True, False, True]))
-    assert torch.equal(_condition(latents, rows, views, tells), expected)
+    noises, streams = torch.zeros((4, 2, *latents.meta["shape"])), Streams.of(latents.meta["streams"])
+    batch = noisy(latents, streams, rows, views, np.zeros(4, np.int64), noises, tells)
+    assert torch.equal(batch.condition, expected)
 
 
 @pytest.mark.parametrize(("dropout", "same"), [(1, True), (0, False)])
