@@ -5,6 +5,7 @@ rule train_autoencoder:
     """Train the two-stream (or single-stream) autoencoder of a method on a data set."""
     input:
         initial_files("autoencoder"),
+        unlabelled_files,
         patches=rules.prepare.output,
     output:
         multiext(f"{RESULTS}/models/{GENERATOR}/autoencoder/", *MODEL_FILES),
@@ -25,7 +26,13 @@ rule train_autoencoder:
         out=subpath(output[0], parent=True),
         state=f"{RESULTS}/state/train_autoencoder/{GENERATOR_NAME}",
         settings=trained_part("autoencoder"),
-        more=lambda wc: subset_options(wc) + initial_options(wc, "autoencoder"),
+        more=lambda wc: " ".join(
+            [
+                subset_options(wc),
+                initial_options(wc, "autoencoder"),
+                repeated("--unlabelled", unlabelled_sets(wc)),
+            ]
+        ),
         pictures=f"{RESULTS}/figures/{GENERATOR}/training",
         seed=generator_seed,
         version=stage_version("train_autoencoder"),
@@ -41,6 +48,7 @@ rule train_autoencoder:
 rule encode:
     """Encode the training and validation patches once, in all views."""
     input:
+        unlabelled_files,
         patches=rules.prepare.output,
         autoencoder=rules.train_autoencoder.output,
     output:
@@ -69,10 +77,11 @@ rule encode:
         autoencoder=where("autoencoder"),
         out=subpath(output[0], parent=True),
         views=lambda wc: view_options(method_of(wc.dataset, wc.method).diffusion),
+        more=lambda wc: repeated("--unlabelled", unlabelled_sets(wc)),
         version=stage_version("encode"),
     message:
         "Encoding {wildcards.dataset} with the autoencoder of {wildcards.method}"
     shell:
         LAUNCH
         + "encode --patches {params.patches} --autoencoder {params.autoencoder} --out {params.out}"
-        " {params.views} > {log} 2>&1"
+        " {params.views} {params.more} > {log} 2>&1"

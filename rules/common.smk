@@ -77,6 +77,7 @@ wildcard_constraints:
     generator=r"(\.generator[1-9]\d*)?",
     subset=r"(\.subset[1-9]\d*)?",
     shown="full|subset",
+    kind="masks|edited|images",
     fold=r"\d+",
     shard=r"[1-9]\d*",
     shards=r"[1-9]\d*",

@@ -15,10 +15,16 @@ def downstream_of(wildcards):
 
 def generator_of(wildcards):
     """The place of the generator that a regime's synthetic patches come from."""
+    regime = regime_of(wildcards)
+    if method_of(wildcards.dataset, regime.method).generator_data == "full":
+        return f"{wildcards.dataset}/{regime.method}{wildcards.get('generator', '')}"
+    return place_of_labels(wildcards)
+
+
+def place_of_labels(wildcards):
+    """The same of one that depends on the labelled patches of a regime and on their choice."""
     dataset, regime = CONFIG.datasets[wildcards.dataset], regime_of(wildcards)
     place = f"{wildcards.dataset}/{regime.method}{wildcards.get('generator', '')}"
-    if method_of(wildcards.dataset, regime.method).generator_data == "full":
-        return place
     if regime.labels == "all":  # there is only one choice of all labels
         return f"{place}.labelsall"
     usual = regime.labels in (None, dataset.n_real)
@@ -33,7 +39,12 @@ def sources_of(wildcards):
     subset = wildcards.get("subset", "")
     seed = wildcards.get("seed", CONFIG.seeds[0])
     found = {}
-    if regime.synthetic and regime.images == "drawn":
+    if regime.given != "nothing":
+        found["--samples"] = (
+            f"{RESULTS}/conditional/{place_of_labels(wildcards)}/{regime.given}",
+            PATCH_FILES,
+        )
+    elif regime.synthetic and regime.images == "drawn":
         found["--samples"] = (
             f"{RESULTS}/samples/{generator_of(wildcards)}",
             PATCH_FILES,

@@ -42,6 +42,61 @@ def subset_options(wildcards):
     return "" if full else shown_options(wildcards)
 
 
+def unlabelled_sets(wildcards):
+    """Folders of the patch sets whose images a generator sees without labels, its own for those it sees no labels of."""
+    method = method_of(wildcards.dataset, wildcards.method)
+    if not method.unlabelled or method.diffusion.levels != "streams":
+        return []
+    others = method.generator_data == "subset" and labels_of(wildcards) != "all"
+    return [
+        f"{RESULTS}/patches/{name}"
+        for name in CONFIG.datasets[wildcards.dataset].unlabelled
+        if name != wildcards.dataset or others
+    ]
+
+
+def unlabelled_files(wildcards):
+    return [
+        f"{folder}/{name}"
+        for folder in unlabelled_sets(wildcards)
+        for name in PATCH_FILES
+    ]
+
+
+def images_to_label(wildcards):
+    """Folders of the patch sets whose images are labelled by a generator: those beside the labelled ones, and others."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    own = [] if labels_of(wildcards) == "all" else [wildcards.dataset]
+    others = [name for name in dataset.unlabelled if name != wildcards.dataset]
+    return [f"{RESULTS}/patches/{name}" for name in own + others]
+
+
+def n_given(wildcards):
+    """Patches to draw for what is given."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    return dataset.n_given(wildcards.method, wildcards.kind, labels_of(wildcards))
+
+
+def given_model(wildcards):
+    """Folder of the generator that draws for what is given; one that sees all labels is the same whatever is given."""
+    place = f"{wildcards.dataset}/{wildcards.method}{wildcards.generator}"
+    if method_of(wildcards.dataset, wildcards.method).generator_data == "subset":
+        place += wildcards.labels + wildcards.subset
+    return f"{RESULTS}/models/{place}"
+
+
+def given_streams(kind, folder):
+    """The options --given of what is chosen."""
+    streams = {"masks": ["mask"], "edited": ["date1", "mask"], "images": ["image"]}
+    return repeated("--given", [f"{stream}={folder}" for stream in streams[kind]])
+
+
+def given_sampling(wildcards):
+    """How patches are drawn for what is given: its fractions are known, and there is one order."""
+    sampling = method_of(wildcards.dataset, wildcards.method).sampling
+    return sampling.model_copy(update={"want": {}, "order": "together"})
+
+
 def full_judges(wildcards):
     """Folders of the judges that know all of the real training split but one part each."""
     return [

@@ -1,4 +1,8 @@
-"""Synthetic patch sets, and which of their patches are worth keeping."""
+"""Synthetic patch sets, of image and mask together or of one for the other, and which patches are worth keeping."""
+
+# Where patches stand that are drawn for something given; what is given depends on labels and their choice.
+CONDITIONAL = f"{GENERATOR}/{{kind}}"
+CONDITIONAL_NAME = f"{GENERATOR_NAME}-{{kind}}"
 
 
 rule draw_samples:
@@ -75,6 +79,89 @@ rule sample:
         "Joining {params.n} pairs like {wildcards.dataset} of {wildcards.method}"
     shell:
         f"{LAUNCH} join-samples {{params.shards}} --out {{params.out}} > {{log}} 2>&1"
+
+
+rule choose_given:
+    """Choose what patches are drawn for: labelled masks, edited change masks, or images whose labels are not seen."""
+    input:
+        lambda wc: (
+            [
+                f"{folder}/{name}"
+                for folder in images_to_label(wc)
+                for name in PATCH_FILES
+            ]
+            if wc.kind == "images"
+            else []
+        ),
+        patches=rules.prepare.output,
+    output:
+        temp(multiext(f"{RESULTS}/given/{CONDITIONAL}/", *PATCH_FILES)),
+    log:
+        f"{RESULTS}/logs/choose_given/{CONDITIONAL_NAME}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/choose_given/{CONDITIONAL_NAME}.jsonl"
+    conda:
+        "../envs/specdm.yaml"
+    resources:
+        gpu=0,
+        runtime=longer_each_time(60),
+        mem_mb=memory(4000),
+    params:
+        patches=where("patches"),
+        out=subpath(output[0], parent=True),
+        n=n_given,
+        more=lambda wc: shown_options(wc)
+        + (
+            repeated("--unlabelled", images_to_label(wc))
+            if wc.kind == "images"
+            else ""
+        ),
+        seed=generator_seed,
+        version=stage_version("choose_given"),
+    message:
+        "Choosing {wildcards.kind} of {wildcards.dataset} to draw for"
+    shell:
+        LAUNCH
+        + "choose-given --patches {params.patches} --out {params.out} --kind {wildcards.kind} --n {params.n}"
+        " --seed {params.seed} {params.more} > {log} 2>&1"
+
+
+rule draw_given:
+    """Paint images for masks, second dates for edited change masks, or masks for images."""
+    input:
+        lambda wc: model_files(
+            [f"{given_model(wc)}/autoencoder", f"{given_model(wc)}/denoiser"]
+        ),
+        given=rules.choose_given.output,
+    output:
+        multiext(f"{RESULTS}/conditional/{CONDITIONAL}/", *SAMPLE_FILES),
+    log:
+        f"{RESULTS}/logs/draw_given/{CONDITIONAL_NAME}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_given/{CONDITIONAL_NAME}.jsonl"
+    conda:
+        "../envs/specdm.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        runtime=480,
+        mem_mb=memory(16000),
+    params:
+        model=lambda wc: given_model(wc),
+        out=subpath(output[0], parent=True),
+        state=f"{RESULTS}/state/draw_given/{CONDITIONAL_NAME}",
+        given=lambda wc, input: given_streams(wc.kind, str(Path(input.given[0]).parent)),
+        n=n_given,
+        name=CONDITIONAL_NAME,
+        settings=settings(given_sampling),
+        seed=generator_seed,
+        version=stage_version("sample"),
+    message:
+        "Drawing {params.n} patches of {wildcards.dataset} for given {wildcards.kind}"
+    shell:
+        LAUNCH_WITH_STATE
+        + "sample --model {params.model} --out {params.out} --state {params.state} {params.given} --n {params.n}"
+        " --name {params.name} --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"
 
 
 rule filter_samples:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from specdm import bands
 from specdm.errors import UserError
-from specdm.networks import NETWORKS, SMP, SMP_ARCHITECTURES, SMP_FUSIONS, encoder_of, folder_of, task_of
+from specdm.networks import CHANGE, NETWORKS, SMP, SMP_ARCHITECTURES, SMP_FUSIONS, encoder_of, folder_of, task_of
 from specdm.settings import (
     DATASETS,
     AnyDataset,
@@ -88,6 +88,8 @@ class Config(Section):
                 except UserError as error:
                     raise ValueError(f"datasets.{name}.{error}".rstrip(".")) from error
                 _check_sizes(name, method, dataset.prepare.patch_px, settings)
+                _check_given(f"datasets.{name}", dataset, method, settings)
+            _check_unlabelled(name, self.datasets)
         return self
 
 
@@ -158,6 +160,11 @@ def _check_comparisons(key: str, dataset: Dataset) -> None:
             _check_chosen(f"{key}.{where}.{name}.networks", regime.networks, dataset)
             if regime.masks == "predicted":
                 _check_teacher(f"{key}.{where}.{name}", dataset, regime)
+            if regime.given == "edited" and dataset.task != CHANGE:
+                raise ValueError(f"{key}.{where}.{name}.given: edited needs two dates, use masks")
+            others = [n for n in dataset.unlabelled if f"datasets.{n}" != key]
+            if regime.given == "images" and regime.labels == "all" and not others:
+                raise ValueError(f"{key}.{where}.{name}.given: all images have labels, name some in unlabelled")
 
 
 def _check_chosen(key: str, networks: Networks, dataset: Dataset) -> None:
@@ -197,6 +204,22 @@ def _check_start(name: str, datasets: dict[str, Dataset]) -> None:
             raise ValueError(f"{key}: {' -> '.join([*seen, start])} goes in a circle")
         seen.append(start)
         start = datasets[start].init_from
+
+
+def _check_given(key: str, dataset: Dataset, method: str, settings: MethodSettings) -> None:
+    for name, regime in dataset.all_regimes.items():
+        if regime.given != "nothing" and regime.method == method and settings.diffusion.levels != "streams":
+            raise ValueError(
+                f"{key}.regimes.{name}.given: {method} draws image and mask at once, set diffusion.levels to streams"
+            )
+
+
+def _check_unlabelled(name: str, datasets: dict[str, Dataset]) -> None:
+    dataset = datasets[name]
+    _check_names(f"datasets.{name}.unlabelled", dataset.unlabelled, datasets)
+    for other in dataset.unlabelled:
+        if datasets[other].prepare.patch_px != dataset.prepare.patch_px:
+            raise ValueError(f"datasets.{name}.unlabelled: patches of {other} have another patch_px, set both alike")
 
 
 def _check_sizes(dataset: str, method: str, patch_px: int, settings: MethodSettings) -> None:

@@ -90,6 +90,25 @@ def train_diffusion(
     return stage(latents, out, state, section, seed, ends, resume_only, init_from, autoencoder, pictures)
 
 
+@verb("patch sets -> what samples are drawn for")
+def choose_given(
+    patches: Patches,
+    out: Out,
+    kind: Annotated[str, typer.Option(help="masks, edited or images")],
+    n: Annotated[int, typer.Option(help="patches that are to be drawn", min=1)],
+    n_real: NReal = 0,
+    subset_seed: SubsetSeed = 0,
+    unlabelled: Unlabelled = [],  # noqa: B006
+    seed: Seed = 0,
+) -> str:
+    """Choose labelled masks, edited change masks, or images whose labels are not seen, for sample --given."""
+    from specdm.stages.choose_given import KINDS
+    from specdm.stages.choose_given import choose_given as stage
+
+    chosen("--kind", kind, dict.fromkeys(KINDS))
+    return stage(patches, out, kind, n, (n_real, subset_seed) if n_real else None, unlabelled, seed)
+
+
 @verb("autoencoder, denoiser -> synthetic patch set")
 def sample(
     model: Annotated[Path, typer.Option(help="folder with autoencoder/ and denoiser/")],

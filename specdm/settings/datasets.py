@@ -32,6 +32,11 @@ class Dataset(Section):
         description="start the generators from those of another data set with the same bands: its name here, or a "
         "folder with autoencoder/ and denoiser/",
     )
+    unlabelled: tuple[str, ...] = Field(
+        (),
+        description="data sets whose training images the generators see without labels; this one's own name: its "
+        "training patches whose labels they do not see",
+    )
     regimes: dict[Name, Regime] = Field(min_length=1, description="training sets to compare")
     controls: ControlSettings = Field(ControlSettings(), description="trainings that say what an effect comes from")
     label_curve: LabelCurveSettings = Field(LabelCurveSettings(), description="scores against the number of labels")
@@ -40,8 +45,19 @@ class Dataset(Section):
     def n_samples(self, method: str, at_least: int) -> int:
         """Synthetic patches to draw with a method: what its hungriest regime needs, and enough to measure."""
         regimes = self.all_regimes.values()
-        multiples = [r.synthetic * r.pool for r in regimes if r.method == method and r.images == "drawn"]
+        multiples = [r.synthetic * r.pool for r in regimes if r.method == method and r.is_joint]
         return max([m * self.n_real for m in multiples] + [at_least])
+
+    def n_given(self, method: str, kind: str, labels: Labels | None) -> int:
+        """Patches to draw with a method for what is given of one kind and number of labels."""
+        return self.n_real * max(
+            r.synthetic
+            for r in self.all_regimes.values()
+            if (r.method, r.given) == (method, kind) and self._labels(r) == (labels or self.n_real)
+        )
+
+    def _labels(self, regime: Regime) -> Labels:
+        return regime.labels or self.n_real
 
     @property
     def all_regimes(self) -> dict[str, Regime]:
@@ -55,7 +71,7 @@ class Dataset(Section):
 
     def with_labels(self, regime: str, labels: Labels) -> str:
         """Name of a regime of the data set with another number of labelled patches."""
-        own = self.regimes[regime].labels or self.n_real
+        own = self._labels(self.regimes[regime])
         return regime if labels == own else f"{regime}-labels-{labels}"
 
     def table(self, name: str) -> list[tuple[str, str]]:
@@ -83,7 +99,7 @@ class Dataset(Section):
         """Name of the regime of the same labels and augmentation without synthetic patches, None without one."""
 
         def kind(r: Regime) -> tuple:
-            return r.labels or self.n_real, r.augmentation
+            return self._labels(r), r.augmentation
 
         for name, other in self.all_regimes.items():
             if other.real_alone and kind(other) == kind(regime):
@@ -149,6 +165,7 @@ class UnlabelledDataset(SceneDataset):
 
     source: Literal["unlabelled"] = Field(description="the reader of the raw files")
     n_real: Literal[0] = Field(0, description="none is labelled")
+    unlabelled: tuple[()] = Field((), description="none is trained on it alone")
     methods: tuple[()] = Field((), description="none is trained on it alone")
     networks: tuple[()] = Field((), description="none is trained on it")
     regimes: dict[Name, Regime] = Field({}, max_length=0, description="none")

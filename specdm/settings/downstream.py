@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from specdm.settings.augmentation import StrongAugmentation
 from specdm.settings.base import Name, NetworkName, Precision, Section
 
+USUAL = ("drawn", "first", "own")  # images, keep and masks of a regime
 Labels = int | Literal["all"]
 Networks = Annotated[
     Literal["all", "first"] | tuple[NetworkName, ...],
@@ -38,6 +39,11 @@ class Regime(Section):
     images: Literal["drawn", "reconstructed"] = Field(
         "drawn",
         description="synthetic patches drawn by the generator; or the labelled ones through its autoencoder and back",
+    )
+    given: Literal["nothing", "masks", "edited", "images"] = Field(
+        "nothing",
+        description="what synthetic patches are drawn for: nothing, image and mask together; the labelled masks; "
+        "edited change masks beside labelled first dates; or images whose labels are not seen",
     )
     masks: Literal["own", "shuffled", "predicted"] = Field(
         "own",
@@ -72,9 +78,18 @@ class Regime(Section):
             raise ValueError(f"keep {self.keep} chooses among drawn patches: set synthetic above 0 and images to drawn")
         if self.keep == "best" and self.masks != "own":
             raise ValueError(f"keep best judges a patch's own mask: it does not go with masks {self.masks}")
+        if self.given != "nothing" and (not self.synthetic or (self.images, self.keep, self.masks) != USUAL):
+            raise ValueError(
+                f"given {self.given} needs synthetic above 0 and goes with images drawn, keep first and masks own"
+            )
         if self.labels is not None and self.labels != "all" and self.labels < 1:
             raise ValueError("labels must be at least 1")
         return self
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether its synthetic patches are drawn image and mask together."""
+        return self.images == "drawn" and self.given == "nothing"
 
     @property
     def real_alone(self) -> bool:

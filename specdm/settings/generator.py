@@ -211,6 +211,10 @@ class MethodSettings(Section):
         description="labelled training patches the generator sees: full, all of them (the paper's practice); subset, "
         "only those that the downstream networks get",
     )
+    unlabelled: bool = Field(
+        True,
+        description="with diffusion.levels streams, see the data set's unlabelled patches as well",
+    )
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MethodSettings:
