@@ -64,9 +64,10 @@ def unlabelled_files(wildcards):
 
 
 def images_to_label(wildcards):
-    """Folders of the patch sets whose images are labelled by a generator: those beside the labelled ones, and others."""
+    """Folders of the patch sets whose images a generator labels: those whose labels it has not seen."""
     dataset = CONFIG.datasets[wildcards.dataset]
-    own = [] if labels_of(wildcards) == "all" else [wildcards.dataset]
+    subset = method_of(wildcards.dataset, wildcards.method).generator_data == "subset"
+    own = [wildcards.dataset] if subset and labels_of(wildcards) != "all" else []
     others = [name for name in dataset.unlabelled if name != wildcards.dataset]
     return [f"{RESULTS}/patches/{name}" for name in own + others]
 

@@ -88,7 +88,7 @@ class Config(Section):
                 except UserError as error:
                     raise ValueError(f"datasets.{name}.{error}".rstrip(".")) from error
                 _check_sizes(name, method, dataset.prepare.patch_px, settings)
-                _check_given(f"datasets.{name}", dataset, method, settings)
+                _check_given(name, dataset, method, settings)
             _check_unlabelled(name, self.datasets)
         return self
 
@@ -162,9 +162,6 @@ def _check_comparisons(key: str, dataset: Dataset) -> None:
                 _check_teacher(f"{key}.{where}.{name}", dataset, regime)
             if regime.given == "edited" and dataset.task != CHANGE:
                 raise ValueError(f"{key}.{where}.{name}.given: edited needs two dates, use masks")
-            others = [n for n in dataset.unlabelled if f"datasets.{n}" != key]
-            if regime.given == "images" and regime.labels == "all" and not others:
-                raise ValueError(f"{key}.{where}.{name}.given: all images have labels, name some in unlabelled")
 
 
 def _check_chosen(key: str, networks: Networks, dataset: Dataset) -> None:
@@ -206,11 +203,19 @@ def _check_start(name: str, datasets: dict[str, Dataset]) -> None:
         start = datasets[start].init_from
 
 
-def _check_given(key: str, dataset: Dataset, method: str, settings: MethodSettings) -> None:
-    for name, regime in dataset.all_regimes.items():
-        if regime.given != "nothing" and regime.method == method and settings.diffusion.levels != "streams":
+def _check_given(name: str, dataset: Dataset, method: str, settings: MethodSettings) -> None:
+    """Refuse regimes of patches that a generator cannot draw, or draws with what it must not know."""
+    for key, regime in dataset.all_regimes.items():
+        if regime.given == "nothing" or regime.method != method:
+            continue
+        key = f"datasets.{name}.regimes.{key}.given"
+        if settings.diffusion.levels != "streams":
+            raise ValueError(f"{key}: {method} draws image and mask at once, set diffusion.levels to streams")
+        own_left = settings.generator_data == "subset" and regime.labels != "all"
+        if regime.given == "images" and not own_left and set(dataset.unlabelled) <= {name}:
             raise ValueError(
-                f"{key}.regimes.{name}.given: {method} draws image and mask at once, set diffusion.levels to streams"
+                f"{key}: {method} has seen the labels of all images, set its generator_data to subset or name other "
+                "data sets in unlabelled"
             )
 
 
