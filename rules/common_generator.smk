@@ -183,6 +183,27 @@ def with_each_number_of_steps(file):
     ]
 
 
+def asks_itself(dataset, method):
+    """Whether a generator can tell what image and mask say of each other."""
+    return method_of(dataset, method).diffusion.levels == "streams"
+
+
+def own_information(wildcards):
+    """Files of check_information of the generators that can be asked."""
+    return [
+        f"{RESULTS}/metrics/{name}/{method}/information.json"
+        for name, dataset in CONFIG.datasets.items()
+        for method in dataset.methods
+        if asks_itself(name, method)
+    ]
+
+
+def pictures_of(dataset, method):
+    """Pictures of a generator that the report shows."""
+    own = ["information.png"] if asks_itself(dataset, method) else []
+    return [*SET_PICTURES, "alignment.png", *own, "copies.png"]
+
+
 def n_samples(wildcards):
     """Pairs of a synthetic set."""
     dataset = CONFIG.datasets[wildcards.dataset]

@@ -60,6 +60,7 @@ rule synthesis_table:
     input:
         metrics=per_method(f"{RESULTS}/metrics/{GENERATOR}/synthesis.json"),
         alignment=per_method(f"{RESULTS}/metrics/{GENERATOR}/alignment.json"),
+        information=own_information,
         copies=per_method(f"{RESULTS}/metrics/{GENERATOR}/copies.json"),
         paper=f"{workflow.basedir}/config/paper_synthesis.csv",
         reconstruction=f"{workflow.basedir}/config/paper_reconstruction.csv",
@@ -73,7 +74,9 @@ rule synthesis_table:
     conda:
         "../envs/specdm.yaml"
     params:
-        alignment=lambda wc, input: repeated("--alignment", input.alignment),
+        alignment=lambda wc, input: repeated(
+            "--alignment", [*input.alignment, *input.information]
+        ),
         copies=lambda wc, input: repeated("--copies", input.copies),
         version=stage_version("tabulate"),
     message:
@@ -124,7 +127,7 @@ rule report:
             f"{RESULTS}/figures/{name}/{method}/{picture}"
             for name, dataset in CONFIG.datasets.items()
             for method in dataset.methods
-            for picture in (*SET_PICTURES, "alignment.png", "copies.png")
+            for picture in pictures_of(name, method)
         ],
         networks=expand(rules.draw_downstream.output, dataset=LABELLED),
         assumptions=f"{workflow.basedir}/docs/paper.md",

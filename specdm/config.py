@@ -29,6 +29,7 @@ from specdm.settings import (
     DownstreamSettings,
     EvaluationSettings,
     FilterSettings,
+    InformationSettings,
     MethodSettings,
     Name,
     Networks,
@@ -55,6 +56,7 @@ class Config(Section):
     filtering: FilterSettings = Field(FilterSettings(), description="choosing among the samples")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="measuring the samples")
     copies: CopySettings = Field(CopySettings(), description="looking for training patches among the samples")
+    information: InformationSettings = Field(InformationSettings(), description="what generators say of pairs")
 
     def method(self, dataset: str, method: str) -> MethodSettings:
         """Settings of a method on a data set, its overrides applied."""
@@ -213,18 +215,15 @@ def _check_given(name: str, dataset: Dataset, method: str, settings: MethodSetti
             raise ValueError(f"{key}: {method} draws image and mask at once, set diffusion.levels to streams")
         own_left = settings.generator_data == "subset" and regime.labels != "all"
         if regime.given == "images" and not own_left and set(dataset.unlabelled) <= {name}:
-            raise ValueError(
-                f"{key}: {method} has seen the labels of all images, set its generator_data to subset or name other "
-                "data sets in unlabelled"
-            )
+            raise ValueError(f"{key}: {method} has seen all labels, set generator_data: subset or name more unlabelled")
 
 
 def _check_unlabelled(name: str, datasets: dict[str, Dataset]) -> None:
-    dataset = datasets[name]
-    _check_names(f"datasets.{name}.unlabelled", dataset.unlabelled, datasets)
-    for other in dataset.unlabelled:
-        if datasets[other].prepare.patch_px != dataset.prepare.patch_px:
-            raise ValueError(f"datasets.{name}.unlabelled: patches of {other} have another patch_px, set both alike")
+    key, own = f"datasets.{name}.unlabelled", datasets[name]
+    _check_names(key, own.unlabelled, datasets)
+    for other in own.unlabelled:
+        if datasets[other].prepare.patch_px != own.prepare.patch_px:
+            raise ValueError(f"{key}: patches of {other} have another patch_px, set both alike")
 
 
 def _check_sizes(dataset: str, method: str, patch_px: int, settings: MethodSettings) -> None:

@@ -20,7 +20,7 @@ CHAIN = (
     *("prepare", "train_teacher", "train_judge"),
     *("train_autoencoder", "encode", "train_diffusion", "draw_samples", "sample", "filter_samples"),
     *("choose_given", "draw_given"),
-    *("evaluate", "check_alignment", "check_copies"),
+    *("evaluate", "check_alignment", "check_information", "check_copies", "check_labels"),
     *("sample_with_steps", "evaluate_with_steps", "check_alignment_with_steps"),
     *("search_downstream", "train_downstream"),
 )

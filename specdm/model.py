@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -106,7 +106,8 @@ class Drawing:
     Attributes:
         sampler: "dpm++", "ddim" or "ddpm".
         n_steps: network evaluations a sample.
-        guidance: 1 as asked and given, above 1 exaggerates that at twice the cost, 0 asks for nothing.
+        guidance: 1 as asked and given, above 1 exaggerates that at twice the cost, 0 asks for nothing (only where
+            nothing is given, the mask drawn first included).
         want: class name -> fraction to ask for; the other classes follow the training patches nearest to it.
         half: evaluate the denoiser in bfloat16; everything else stays float32.
         order: "together", or "mask-first": the mask alone, and then the images for it, at twice the cost.
@@ -237,7 +238,8 @@ class SpecDM:
         """
         if given is None and drawing.order == "mask-first":
             _, masks, asked = self._drawn(indices, seed, drawing, None, frozenset(self.streams.images))
-            refl, masks, _ = self._drawn(indices, seed, drawing, Given(masks), frozenset())
+            painting = replace(drawing, want=None)  # the mask has met it, or not: its own fractions are told
+            refl, masks, _ = self._drawn(indices, seed, painting, Given(masks), frozenset())
             return refl, masks, asked
         return self._drawn(indices, seed, drawing, given, frozenset())
 
@@ -251,6 +253,8 @@ class SpecDM:
                 "given: this model has one noise level for image and mask, it draws both at once: train one with "
                 "diffusion.levels: streams."
             )
+        if given and drawing.guidance == 0:
+            raise UserError("guidance: 0 leaves out what is given as well, draw with 1 or more.")
         asked = self.asked(indices, seed, drawing, given)
         noise = sample_noise(seed, indices, self.latent_shape).to(self.device)
         known = noise
@@ -259,7 +263,7 @@ class SpecDM:
             known = (mean - self.latent_mean) / self.latent_std
         free = ~self.streams.channels_of(names | absent).to(self.device)
         drawn = sample_latents(
-            self._denoise(asked, drawing, names, absent, known, noise, free),
+            self.denoising(asked, drawing, names, absent, known, noise, free),
             noise[:, free],
             self.schedule,
             drawing.sampler,
@@ -325,7 +329,7 @@ class SpecDM:
             )
         return {names.index(name): float(fraction) for name, fraction in want.items()}
 
-    def _denoise(
+    def denoising(
         self,
         asked: torch.Tensor,
         drawing: Drawing,

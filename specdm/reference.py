@@ -47,6 +47,7 @@ _TABLES: tuple[tuple[str, type[settings.Section], set[str]], ...] = (
     ("filtering", settings.FilterSettings, set()),
     ("evaluation", settings.EvaluationSettings, set()),
     ("copies", settings.CopySettings, set()),
+    ("information", settings.InformationSettings, set()),
 )
 _EXTRA = {
     "datasets.NAME": (

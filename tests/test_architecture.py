@@ -95,6 +95,8 @@ ALLOWED = {
     "contact_sheet": {"figures", "files", "labels", "patches"},
     "downstream_figures": {"figures", "labels", "patches"},
     "given": {"errors", "labels", "nn", "patches"},
+    "information": {"errors", "given", "model", "nn"},
+    "information_figure": {"figures", "files", "patches"},
     "model": {"errors", "given", "nn", "patches", "randomness", "weights"},
     "doctor": {"doctor", "config", "errors", "patches", "provenance", "settings", "sources"},
 }

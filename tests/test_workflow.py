@@ -251,3 +251,21 @@ def test_the_picture_of_the_rules_is_that_of_the_workflow(tmp_path):
     drawn = set(re.findall(r">(\w+)</text>", picture))
     jobs = jobs_of(snakemake(tmp_path, "-n"))
     assert drawn == set(jobs), "make graph"
+
+
+def test_generators_that_can_be_asked_judge_themselves_and_labels_on_demand(tmp_path):
+    more = tmp_path / "more.yaml"
+    more.write_text("methods: {specdm-no-sad: {diffusion: {levels: streams}}}\n")
+    jobs = jobs_of(output := snakemake(tmp_path, "-n", "-p", configfiles=[str(more)]))
+    assert jobs["check_information"] == 2 < jobs["check_alignment"] and "check_labels" not in jobs
+    (table,) = commands_of(output)["tabulate"]
+    own = re.findall(r"--alignment results/metrics/(\w+)/specdm-no-sad/information.json", table)
+    assert sorted(own) == ["oscd", "segmunich"]
+    assert table.count("--alignment ") == jobs["check_alignment"] + 2
+    pictures = re.search(r"Missing output files: results/report.html; (.*)$", output, re.MULTILINE)[1]
+    assert pictures.count("/information.png") == 2 and pictures.count("/alignment.png") == jobs["check_alignment"]
+    target = "results/labels/oscd/specdm-no-sad/labels.csv"
+    jobs = jobs_of(output := snakemake(tmp_path, "-n", "-p", "--", target, configfiles=[str(more)]))
+    assert jobs["check_labels"] == jobs["train_diffusion"] == 1 and "sample" not in jobs
+    (command,) = commands_of(output)["check-labels"]
+    assert "--model results/models/oscd/specdm-no-sad --patches results/patches/oscd --out " in command

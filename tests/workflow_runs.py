@@ -1,9 +1,11 @@
 """Snakemake on the repository's workflow, as its users run it."""
 
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,9 @@ import yaml
 from specdm import rasters
 
 REPOSITORY = Path(__file__).parents[1]
+# Snakemake takes longer to import than to plan: plans are made by forks of one process that has imported it.
+PLANNER = multiprocessing.get_context("forkserver")
+PLANNER.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm"])
 SMALL = [f"{REPOSITORY}/config/demo.yaml", f"{REPOSITORY}/config/test.yaml"]
 
 
@@ -23,10 +28,31 @@ def snakemake(
     command += ["--resources", "gpu=0"]
     if configfiles:
         command += ["--configfile", *configfiles]
-    done = run_snakemake(*command, *arguments)
+    run = plan if {"-n", "--list-rules"} & {*arguments} else run_snakemake
+    done = run(*command, *arguments)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     return output
+
+
+def plan(*arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake where it starts no job: `run_snakemake` without the time of its imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder, name) for name in ("stdout", "stderr")]
+        process = PLANNER.Process(target=_plan, args=(arguments, said, dict(os.environ)))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(arguments, process.exitcode, *(path.read_text() for path in said))
+
+
+def _plan(arguments: tuple[str, ...], said: list[Path], environ: dict[str, str]) -> None:
+    from snakemake import cli
+
+    os.environ.update(environ)
+    for stream, path in enumerate(said, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = ["snakemake", *arguments]
+    cli.main(list(arguments))
 
 
 def run_snakemake(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess:

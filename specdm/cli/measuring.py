@@ -17,12 +17,14 @@ from specdm.arguments import (
     Settings,
     State,
     SubsetSeed,
+    chosen,
     read_section,
     read_share,
 )
 from specdm.cli.app import verb
 
 Samples = Annotated[Path, typer.Option(help="folder of the synthetic patch set")]
+Generator = Annotated[Path, typer.Option(help="folder of the generator, with autoencoder/ and denoiser/")]
 Judges = Annotated[list[Path], typer.Argument(help="folders of the judges, one for each part of --fold")]
 DatasetName = Annotated[str, typer.Option(help="name of the data set")]
 MethodName = Annotated[str, typer.Option(help="name of the generator")]
@@ -56,7 +58,7 @@ def train_teacher(
 def evaluate(
     patches: Patches,
     samples: Samples,
-    model: Annotated[Path, typer.Option(help="folder of the generator, with autoencoder/ and denoiser/")],
+    model: Generator,
     teacher: Annotated[Path, typer.Option(help="folder of the trained judge")],
     out: Out,
     pictures: Annotated[Path, typer.Option(help="folder of the pictures")],
@@ -92,6 +94,43 @@ def check_alignment(
 
     section = read_section(EvaluationSettings, settings)
     return stage(patches, samples, judges, out, picture, dataset, method, section, seed)
+
+
+@verb("real and synthetic patch set, generator -> information between masks and images")
+def check_information(
+    patches: Patches,
+    samples: Samples,
+    model: Generator,
+    out: Out,
+    picture: Annotated[Path, typer.Option(help="PNG of maps of the first samples")],
+    dataset: DatasetName,
+    method: MethodName,
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> str:
+    """Score by the generator itself how synthetic masks fit their images, between real pairs and exchanged masks."""
+    from specdm.settings import InformationSettings
+    from specdm.stages.check_information import check_information as stage
+
+    section = read_section(InformationSettings, settings)
+    return stage(patches, samples, model, out, picture, dataset, method, section, seed)
+
+
+@verb("labelled patch set, generator -> where labels look wrong")
+def check_labels(
+    model: Generator,
+    patches: Patches,
+    out: Out,
+    split: Annotated[str, typer.Option(help="patches to look at: train, val, test or all")] = "all",
+    settings: Settings = "{}",
+    seed: Seed = 0,
+) -> str:
+    """Look for wrong labels: list patches by how much their images speak against their masks, with maps."""
+    from specdm.settings import InformationSettings
+    from specdm.stages.check_labels import check_labels as stage
+
+    chosen("--split", split, dict.fromkeys(("train", "val", "test", "all")))
+    return stage(model, patches, out, split, read_section(InformationSettings, settings), seed)
 
 
 @verb("real and synthetic patch set, autoencoder -> copies found")

@@ -18,6 +18,7 @@ from specdm.metrics.groups import bootstrap_weights
 
 IGNORE = 255
 LEVEL = 0.95  # of the intervals
+OWN = "information"  # the row in which a generator judges itself: never alone a proof
 GAIN = 0.02  # of what the masks score above exchanged ones: a move that gains less is chance, not an offset
 
 

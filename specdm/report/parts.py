@@ -191,7 +191,8 @@ def _alignment(found: Found) -> str:
         note(
             "Each scorer says how well masks fit their images. Its scale runs from the same images with masks of other "
             "pairs (0) to real pairs that its judge has not seen (1); judges never saw synthetic pairs. Masks moved by "
-            "some pixels show whether they lie where they belong."
+            "some pixels show whether they lie where they belong. In the row information, where there is one, the "
+            "generator judges itself: it decides no verdict."
         )
         + table(measures.alignment(found.alignment))
         + folded("scores by how far the masks were moved", table(measures.curves(found.alignment)))

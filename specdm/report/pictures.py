@@ -24,6 +24,8 @@ CAPTIONS = {
     "below on the side of fine detail.",
     "alignment": "Scores when the masks are moved away from where they lie: they fit where the curves of synthetic "
     "pairs peak at 0 px and fall as those of real pairs do.",
+    "information": "What image and mask of the first samples tell of each other by the generator itself: blue where "
+    "they speak for each other, red where against.",
     "copies": "The samples that come closest to a training patch, beside it, turned and shifted to fit.",
     "curves": "Terms of the losses over the steps of training; dashed: on validation patches.",
 }

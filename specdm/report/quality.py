@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from specdm.metrics.alignment import OWN
 from specdm.report.html import Row, interval, percent, signed
 from specdm.report.verdicts import Verdict
 
@@ -15,7 +16,8 @@ SMALL_N = 2000  # patches below which the bias of a Fréchet distance is of its 
 
 
 def masks_fit(rows: Sequence[Row]) -> Verdict:
-    """From the rows of the scorers of alignment."""
+    """From the rows of the scorers of alignment, without the one in which the generator judges itself."""
+    rows = [row for row in rows if row["scorer"] != OWN]
     scaled = [row for row in rows if row["scaled"] is not None]
     silent = [row for row in rows if row["scaled"] is None]
     more = [f"{row['scorer']}: not computable, because {_because(row)}." for row in silent]

@@ -30,7 +30,13 @@ from specdm.settings.generator import (
     StreamSettings,
     UNetSettings,
 )
-from specdm.settings.measuring import CopySettings, EvaluationSettings, FilterSettings, TeacherSettings
+from specdm.settings.measuring import (
+    CopySettings,
+    EvaluationSettings,
+    FilterSettings,
+    InformationSettings,
+    TeacherSettings,
+)
 from specdm.settings.scene import ImageFile, LabelFile, Scene, SceneClass, SceneSettings, WavelengthRange
 
 __all__ = [
@@ -48,6 +54,7 @@ __all__ = [
     "EvaluationSettings",
     "FilterSettings",
     "ImageFile",
+    "InformationSettings",
     "LabelCurveSettings",
     "LabelFile",
     "MethodSettings",

@@ -226,6 +226,7 @@ class MethodSettings(Section):
             raise ValueError("diffusion.levels: streams needs autoencoder.streams: two, one latent has one noise level")
         if self.sampling.order == "mask-first" and self.diffusion.levels == "shared":
             raise ValueError("sampling.order: mask-first needs diffusion.levels: streams")
-        if (self.sampling.want or self.sampling.guidance != 1) and not self.diffusion.conditioning:
+        guides = self.diffusion.conditioning or self.diffusion.levels == "streams"
+        if (self.sampling.want and not self.diffusion.conditioning) or (self.sampling.guidance != 1 and not guides):
             raise ValueError("sampling.want and sampling.guidance need diffusion.conditioning: true")
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
-from specdm.settings.base import Section
+from specdm.settings.base import Precision, Section
 
 
 class TeacherSettings(Section):
@@ -78,3 +80,31 @@ class CopySettings(Section):
     candidates: int = Field(4, ge=1, description="training patches compared at full size for each sample")
     components: int = Field(6, ge=1, description="principal components that stand for the bands, where these are more")
     n_pictures: int = Field(8, ge=1, description="closest cases shown in the picture")
+
+
+Direction = Literal["mask", "image", "date2"]
+
+
+class InformationSettings(Section):
+    """What image and mask tell of each other by a generator of diffusion.levels: streams."""
+
+    of: Direction = Field(
+        "image",
+        description="what wrong labels are looked for by: mask, what all images of a patch tell of it; image, what the "
+        "mask tells of all images; date2, what the mask tells of the second date beyond the first",
+    )
+    alignment_of: Direction = Field("mask", description="the same for the row of alignment")
+    n_levels: int = Field(12, ge=1, description="noise levels that stand for all")
+    n_noises: int = Field(2, ge=1, description="draws of noise at each level; every second one is the last, turned")
+    smooth_cells: int = Field(3, ge=1, description="side of the square of cells whose mean is judged, an odd number")
+    n_samples: int = Field(300, ge=4, description="pairs of each kind that alignment is measured on, at most")
+    n_bootstrap: int = Field(1000, ge=10, description="draws behind an interval of alignment")
+    n_pictures: int = Field(8, ge=1, description="patches shown in a picture")
+    batch: int = Field(32, ge=1, description="patches looked at together")
+    precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _odd(self) -> InformationSettings:
+        if self.smooth_cells % 2 == 0:
+            raise ValueError(f"smooth_cells {self.smooth_cells} has no middle: use an odd number")
+        return self

@@ -135,15 +135,20 @@ class Mixture:
 def shared_positions(
     n_first: int, n_last: int, last_share: float, batch: int, step: int, *keys: int | str
 ) -> np.ndarray:
-    """Positions (batch,) of a step in a list of two parts, each in shuffled epochs of its own, the first part first.
+    """Positions (batch,) of a step in a list of two parts, each in shuffled epochs of its own, evenly interleaved.
 
-    Of the batch `last_share` is from the last part, at least one from each; all from the first where the last is empty.
+    Of the batch `last_share` is from the last part, at least one from each; all from the first where the last is empty
+    or the batch is of one.
+    Evenly, since a batch is split in its order over processes and accumulation: the mask's loss is a mean over labelled
+    pixels, and a split without any would halve it.
     """
-    if not n_last:
+    n = min(max(round(last_share * batch), 1), batch - 1) if n_last else 0
+    if not n:
         return batch_positions(n_first, batch, step, *keys)
-    n = min(max(round(last_share * batch), 1), batch - 1)
     first = batch_positions(n_first, batch - n, step, *keys)
-    return np.concatenate([first, n_first + batch_positions(n_last, n, step, *keys, "last")])
+    last = n_first + batch_positions(n_last, n, step, *keys, "last")
+    places = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in (first, last)])
+    return np.concatenate([first, last])[np.argsort(places, kind="stable")]
 
 
 def strengthened(

@@ -105,11 +105,7 @@ def check_alignment(
     reference = "real training pairs unknown to the judge"
     if not crossed:
         reference = "real validation pairs (all training patches are one group)"
-    # Whoever drops hard classes scores higher: to be read beside.
-    found = [
-        coverage(np.stack(of.index["class_counts"].to_numpy()[at])) for of, at in ((patches, train), (samples, drawn))
-    ]
-    lost = len(lost_classes(*found))
+    lost = number_lost(patches, train, samples, drawn)
     files.write_json(
         out,
         {
@@ -120,11 +116,19 @@ def check_alignment(
             "n_real": len(unseen_groups),
             "judges": len(judges.networks),
             "reference": reference,
-            "rows": [_row(name, title, a) | {"classes_lost": lost} for name, (title, a) in rows.items()],
+            "rows": [as_row(name, title, a) | {"classes_lost": lost} for name, (title, a) in rows.items()],
             "provenance": provenance.stamp("check-alignment", STAGE_VERSION, seed, settings.model_dump(mode="json")),
         },
     )
     return f"alignment of {len(drawn)} synthetic pairs by {len(rows)} scorers in {out}"
+
+
+def number_lost(patches: PatchSet, train: np.ndarray, samples: PatchSet, drawn: np.ndarray) -> int:
+    """Classes that the samples have lost: whoever drops hard ones scores higher, to be read beside."""
+    found = [
+        coverage(np.stack(of.index["class_counts"].to_numpy()[at])) for of, at in ((patches, train), (samples, drawn))
+    ]
+    return len(lost_classes(*found))
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,8 @@ class _Transfer:
         return between_bounds(whole, drawn)
 
 
-def _row(name: str, title: str, a: Alignment) -> dict:
+def as_row(name: str, title: str, a: Alignment) -> dict:
+    """An alignment as a row of the report, plain JSON."""
     found = {"scorer": name, "title": title, "exchanged": a.exchanged, "seen": a.seen, "peak_px": None}
     if a.peak is not None:
         found |= {"peak_px": a.peak.px, "peak_direction": a.peak.direction, "peak_score": a.peak.score}

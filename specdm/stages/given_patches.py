@@ -35,7 +35,11 @@ class GivenPatches:
         for key, patches in sets.items():
             if key not in KEYS:
                 raise UserError(f"--given {key}={patches.folder}: write {'=, '.join(KEYS)}= and a patch set.")
-            _require_fits(key, patches, autoencoder)
+            require_fits(key, patches, autoencoder, f"--given {key}={patches.folder}")
+            labelled = [counts.any() for counts in patches.index["class_counts"]]
+            if key == "mask" and not all(labelled):
+                name = patches.index["id"].iloc[labelled.index(False)]
+                raise UserError(f"--given mask={patches.folder}: patch {name} has no labelled pixel: leave it out.")
         found = cls(sets)
         if len({len(patches) for patches in sets.values()}) > 1:
             lengths = " and ".join(f"{len(patches)} in {patches.folder}" for patches in sets.values())
@@ -87,8 +91,11 @@ class GivenPatches:
         return found
 
 
-def _require_fits(key: str, patches: PatchSet, autoencoder: TrainedAutoencoder) -> None:
-    """Refuse a set that differs from what the model was trained on, in what matters for what is given of it."""
+def require_fits(key: str, patches: PatchSet, autoencoder: TrainedAutoencoder, told: str) -> None:
+    """Refuse (UserError) a set that differs from what the model was trained on, in what matters for a key of KEYS.
+
+    told: what the sentence calls the set.
+    """
     ours, theirs = autoencoder.meta, patches.meta
     compared: dict[str, tuple] = {"side of patches in px": (autoencoder.shape[2:], patches.images.shape[3:])}
     if key == "image":
@@ -105,8 +112,6 @@ def _require_fits(key: str, patches: PatchSet, autoencoder: TrainedAutoencoder) 
         }
     for what, (x, y) in compared.items():
         if x != y:
-            raise UserError(
-                f"--given {key}={patches.folder}: its {what} {y} differ from the model's {x}: give such a set."
-            )
+            raise UserError(f"{told}: its {what} {y} differ from the model's {x}: give such a set.")
     if key == "mask":
         check_masks(patches)

@@ -15,7 +15,7 @@ from specdm.settings import DiffusionSettings
 from specdm.stages.encode import Latents
 
 N_HELD_OUT = 256  # validation latents, each at one fixed noise level
-N_CONDITIONAL = 64  # of them looked at in each conditional
+ONE_IN = 4  # of them looked at in each conditional
 
 
 class NoisyBatch(NamedTuple):
@@ -95,7 +95,7 @@ def held_out(
     every = np.arange(N_HELD_OUT)
     looks = {"held_out": batches(every, frozenset())}
     if settings.levels == "streams":
-        some = every[:: N_HELD_OUT // N_CONDITIONAL]
+        some = every[::ONE_IN]
         names = {given: "_".join(name for name in streams.names if name in given) for given in streams.conditionals}
         looks |= {f"held_out_given_{name}": batches(some, given) for given, name in names.items()}
     return looks

@@ -19,7 +19,7 @@ from specdm.report.page import page
 from specdm.report.parts import Found, Pictures, parts, top
 from specdm.report.sets import DataSet, ShownClass
 
-STAGE_VERSION = 8
+STAGE_VERSION = 9
 # Columns without which a table is of another version; all others are shown where they exist.
 NEEDED = {
     "downstream": "dataset network regime method n_real n_synthetic n_runs n_pairs n_seeds n_generators augmentation "

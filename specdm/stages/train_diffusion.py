@@ -16,7 +16,7 @@ from specdm.model import SpecDM, TrainedAutoencoder
 from specdm.nn.conditions import condition_width
 from specdm.nn.denoiser import Denoiser, DenoiserSpec
 from specdm.nn.diffusion import LossForm, NoiseSchedule, snr_scale_for
-from specdm.nn.streams import LevelMixture, Streams, may_tell, training_levels
+from specdm.nn.streams import MASK, LevelMixture, Streams, may_tell, training_levels
 from specdm.patches import PatchMeta
 from specdm.randomness import numpy_generator, seed_of, torch_generator
 from specdm.settings import DiffusionSettings, UNetSettings
@@ -70,6 +70,10 @@ def train_diffusion(
     z, h, _ = latents.meta["shape"]
     told = settings.conditioning or any(latents.meta["swapped"])
     streams = Streams.of(latents.meta["streams"])
+    if settings.levels == "streams" and MASK not in streams.names:
+        raise UserError(
+            f"{latents_folder} has one stream for image and mask: diffusion.levels streams needs an autoencoder of two."
+        )
     spec = denoiser_spec(
         settings.unet,
         z,

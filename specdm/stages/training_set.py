@@ -117,6 +117,11 @@ def _synthetic(
     pool = wanted * regime.pool
     if len(samples) < pool:
         raise UserError(f"{folder} holds {len(samples)} patches, the regime needs {pool}: sample more.")
+    if not (samples.index["split"][:pool] == "train").all():
+        raise UserError(
+            f"{folder}: among its first {pool} patches some were drawn for validation or test patches, from which "
+            "nothing may be learned: draw for training patches alone."
+        )
     check_masks(samples)
     require_alike(patches, samples)  # also without real patches in the set: they give the normaliser and the test
     if regime.masks == "shuffled":

@@ -43,6 +43,13 @@ def test_scorers_that_cannot_tell_say_why():
     assert masks_fit([silent]).tone == "unknown"
 
 
+def test_what_the_generator_says_of_itself_decides_nothing():
+    own = scored("information", -0.5, -0.6, -0.4, peak_px=4, peak_direction="up", peak_score=2.0)
+    others = [scored("network", 1.0, 0.9, 1.1), scored("area", because="too few pixels")]
+    assert masks_fit([*others, own]) == masks_fit(others)
+    assert masks_fit([own]).tone == "unknown"
+
+
 def test_one_kind_of_copy_is_enough():
     verdict = copies([copied("image"), copied("pair", "copies", 0.2)])
     assert (verdict.tone, verdict.word) == ("bad", "copies found")

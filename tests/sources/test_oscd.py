@@ -104,6 +104,51 @@ def test_paris_and_bercy_are_one_group(small_oscd, tmp_path):
         oscd.prepare(root, tmp_path / "other", patch_px=32, stride_px=32, val_cities=("paris",))
 
 
+CITIES = {name: ("train", 64, 64, 2.0 + k / 4) for k, name in enumerate(("alder", "birch", "cedar", "elm"))}
+CITIES |= {"fir": ("test", 64, 64, 4.0)}
+
+
+@pytest.mark.parametrize(
+    ("val", "train", "expected"),
+    [
+        (("elm",), None, ["alder train", "birch train", "cedar train", "elm val", "fir test"]),
+        (("elm",), ("cedar", "alder"), ["alder train", "cedar train", "elm val", "fir test"]),
+        (("elm",), ("elm", "birch"), ["birch train", "elm val", "fir test"]),  # one of both lists is for validation
+        ((), ("birch",), ["birch train", "fir test"]),
+    ],
+)
+def test_of_the_training_cities_only_the_chosen_ones_are_kept(small_oscd, val, train, expected):
+    cities = oscd.find_cities(small_oscd(CITIES), val, train)
+    assert [f"{city.name} {city.split}" for city in cities] == expected
+
+
+@pytest.mark.parametrize(
+    ("val", "train", "message"),
+    [
+        (("elm",), ("alder", "oslo"), "The training city 'oslo' is not in {}: choose among alder, birch, cedar, elm."),
+        (("elm",), ("fir",), "The training city 'fir' is not in {}: choose among alder, birch, cedar, elm."),
+        (("oslo",), None, "The validation city 'oslo' is not in {}: choose among alder, birch, cedar, elm."),
+    ],
+)
+def test_unknown_cities_are_refused_in_one_sentence(small_oscd, val, train, message):
+    root = small_oscd(CITIES)
+    with pytest.raises(UserError) as refusal:
+        oscd.find_cities(root, val, train)
+    assert str(refusal.value) == message.format(root / IMAGES / "train.txt")
+
+
+def test_a_set_of_few_training_cities_holds_the_windows_of_these_alone(small_oscd, tmp_path):
+    root, cut = small_oscd(CITIES), dict(patch_px=32, stride_px=32, val_cities=("elm",))
+    report = oscd.prepare(root, tmp_path / "few", train_cities=("cedar",), **cut)
+    oscd.prepare(root, tmp_path / "all", **cut)
+    few, every = (open_patches(tmp_path / name) for name in ("few", "all"))
+    assert set(few.index["group"]) == {"cedar", "elm", "fir"}
+    rows = every.index["group"].isin(["cedar", "elm", "fir"]).to_numpy()
+    assert few.index["id"].tolist() == every.index["id"][rows].tolist()
+    np.testing.assert_array_equal(few.images, every.images[rows])
+    assert [city.name for city in report.cities] == ["cedar", "elm", "fir"]
+
+
 @pytest.mark.parametrize("layout", ["short", "merged"])
 def test_other_layouts_give_the_same_set(simulated_oscd, tmp_path, layout):
     copy = tmp_path / "copy"

@@ -9,17 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from specdm import files
+from specdm import files, set_figures
+from specdm.stages import noisy_latents
 from tests.stages.downstream_results import CLASSES, GROUPS, KIND, PAPER, draw_counts, scores_of
 
 STREAM = {"latent_channels": 2, "width": 16, "multipliers": [1, 2], "layers": 1, "norm_groups": 8}
 STREAM |= {"mid_attention": False}
 AUTOENCODER = {"image": STREAM, "mask": STREAM, "batch": 4, "steps": 6, "warmup_steps": 2, "learning_rate": 0.001}
+AUTOENCODER |= {"validations": 2}
 UNET = {"width": 16, "multipliers": [1, 2], "layers": 1, "norm_groups": 8, "head_dim": 8, "attention_max_size": 8}
 DIFFUSION = {"unet": UNET, "batch": 4, "steps": 6, "warmup_steps": 2, "n_steps": 50, "learning_rate": 0.001}
 CONDITIONED = {"conditioning": True, "swap_dates": True, "batch": 8, "steps": 4, "validations": 2}
 SAMPLING = {"n_steps": 4, "batch": 3}
 N_SAMPLES = 14
+N_HELD_OUT = 32
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,42 @@ def settings() -> SimpleNamespace:
         downstream={"steps": 3, "batch": 2, "val_every": 2, "augment": "flips"},
         evaluation={"n_samples": 14, "n_pictures": 2},
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drafts():
+    """Figures are drawn whole but as drafts: their layout and fonts take longer than the numbers they show.
+
+    The PDF is a copy of the PNG. Yields what really writes them; `final_figures` puts it back.
+    """
+
+    def draft(figure, path: Path) -> None:
+        figure.set_layout_engine("none")
+        for suffix in (".png", ".pdf"):
+            with files.new_file(path.with_name(path.name + suffix)) as temporary:
+                if suffix == ".png":
+                    figure.savefig(temporary, format="png", dpi=20)
+                else:
+                    shutil.copyfile(path.with_name(path.name + ".png"), temporary)
+
+    with pytest.MonkeyPatch.context() as patch:
+        write = set_figures.write
+        patch.setattr(set_figures, "write", draft)
+        yield write
+
+
+@pytest.fixture
+def final_figures(monkeypatch, drafts):
+    """Figures as users get them."""
+    monkeypatch.setattr(set_figures, "write", drafts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_held_out():
+    """Denoisers are validated on fewer noise levels: of the usual 256 it takes many times the training itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noisy_latents, "N_HELD_OUT", N_HELD_OUT)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +155,25 @@ def conditioned_chain(tmp_path_factory, verb, settings, change_chain) -> SimpleN
     assert verb("encode", "--swap-dates", **first) == 0
     assert verb("train-diffusion", **second) == 0
     assert verb("sample", **third) == 0
+    return chain
+
+
+@pytest.fixture(scope="session")
+def streams_chain(tmp_path_factory, verb, settings, change_chain) -> SimpleNamespace:
+    """A denoiser whose streams have noise levels of their own, on the latents of the change chain; no samples."""
+    root = tmp_path_factory.mktemp("streams")
+    chain = SimpleNamespace(
+        root=root,
+        patches=change_chain.patches,
+        model=root / "model",
+        autoencoder=root / "model" / "autoencoder",
+        denoiser=root / "model" / "denoiser",
+        latents=change_chain.latents,
+    )
+    shutil.copytree(change_chain.autoencoder, chain.autoencoder)
+    section = settings.diffusion | {"levels": "streams", "conditioning": True, "batch": 8, "steps": 2}
+    folders = dict(latents=chain.latents, out=chain.denoiser, state=root / "state")
+    assert verb("train-diffusion", **folders, settings=section) == 0
     return chain
 
 

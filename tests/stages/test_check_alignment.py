@@ -166,7 +166,7 @@ def test_samples_without_a_class_get_a_reason_and_no_silent_nan(checked, copied,
     assert all(row["because"] for row in undefined)
 
 
-def test_the_picture_is_a_png_and_a_pdf(tmp_path, checked, change_chain):
+def test_the_picture_is_a_png_and_a_pdf(tmp_path, checked, change_chain, final_figures):
     checked(change_chain.patches, change_chain.samples)
     assert Image.open(tmp_path / "alignment.png").size[0] > 800
     assert (tmp_path / "alignment.pdf").read_bytes().startswith(b"%PDF")

@@ -44,7 +44,7 @@ def land(tmp_path_factory, verb, settings):
         for name, split, side, seed in (("a", "train", 224, 1), ("b", "train", 192, 2), ("v", "val", 96, 3)):
             writer.append(*_cut(_scene(side, seed), split, name))
     model = root / "autoencoder"
-    chosen = settings.autoencoder | {"steps": 20, "batch": 8}
+    chosen = settings.autoencoder | {"steps": 8, "batch": 8, "validations": 1}
     assert verb("train-autoencoder", patches=root / "patches", out=model, state=root / "s", settings=chosen) == 0
     return root, open_patches(root / "patches"), model
 

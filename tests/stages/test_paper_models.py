@@ -1,5 +1,6 @@
 """The generators of the paper's configuration can be built; no weights are allocated."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def _denoiser(dataset: str, method: str, autoencoder: JointAutoencoder) -> Denoi
     return Denoiser(denoiser_spec(settings.unet, autoencoder.latent_channels, size, told))
 
 
+@functools.cache
+def _built(dataset: str, method: str) -> tuple[JointAutoencoder, Denoiser]:
+    """Both networks, without memory for their weights."""
+    with torch.device("meta"):
+        autoencoder = _autoencoder(dataset, method)
+        return autoencoder, _denoiser(dataset, method, autoencoder)
+
+
 def _millions(module: torch.nn.Module) -> float:
     return sum(p.numel() for p in module.parameters()) / 1e6
 
@@ -38,9 +47,8 @@ def _millions(module: torch.nn.Module) -> float:
 @pytest.mark.parametrize(("dataset", "method"), PAIRS)
 def test_generator_fits_its_patches(dataset, method):
     patch_px = PAPER.datasets[dataset].prepare.patch_px
+    autoencoder, denoiser = _built(dataset, method)
     with torch.device("meta"):
-        autoencoder = _autoencoder(dataset, method)
-        denoiser = _denoiser(dataset, method, autoencoder)
         size = patch_px // autoencoder.downsampling
         latent, t = torch.empty(2, autoencoder.latent_channels, size, size), torch.zeros(2, dtype=torch.long)
         told = [torch.empty(2, denoiser.spec.condition)] if denoiser.spec.condition else []
@@ -52,8 +60,7 @@ def test_generator_fits_its_patches(dataset, method):
 
 @pytest.mark.parametrize("dataset", ["segmunich", "oscd"])
 def test_the_baseline_has_as_many_latent_values_as_the_two_streams(dataset):
-    with torch.device("meta"):
-        two, one = (_autoencoder(dataset, method) for method in ("specdm", "ldm"))
+    two, one = (_built(dataset, method)[0] for method in ("specdm", "ldm"))
     assert two.latent_channels == {"segmunich": 8 + 4, "oscd": 8 + 8 + 4}[dataset]
     assert one.latent_channels == two.latent_channels
     assert list(one.stream_slices) == ["joint"]
@@ -69,9 +76,7 @@ def test_the_baseline_has_as_many_latent_values_as_the_two_streams(dataset):
     ],
 )
 def test_parameters_are_those_of_latent_diffusion(dataset, method, image, denoiser):
-    with torch.device("meta"):
-        autoencoder = _autoencoder(dataset, method)
-        unet = _denoiser(dataset, method, autoencoder)
+    autoencoder, unet = _built(dataset, method)
     if image:
         assert _millions(autoencoder.image) == pytest.approx(image, abs=0.05 if image > 60 else 0.005)
     if denoiser:
@@ -112,9 +117,7 @@ def test_the_page_of_the_presets_states_their_sizes():
     of_the_same_size = ("specdm-no-sad", "specdm-subset")  # as specdm
     assert {(row[0], row[1]) for row in rows} == {pair for pair in PAIRS if pair[1] not in of_the_same_size}
     for dataset, method, latent, streams, unet, *_ in rows:
-        with torch.device("meta"):
-            autoencoder = _autoencoder(dataset, method)
-            denoiser = _denoiser(dataset, method, autoencoder)
+        autoencoder, denoiser = _built(dataset, method)
         side = denoiser.spec.latent_size
         assert latent == f"{autoencoder.latent_channels} × {side} × {side}"
         assert streams == " + ".join(f"{_millions(stream):.1f}" for stream in autoencoder.children())

@@ -10,6 +10,17 @@ import torch
 from safetensors.torch import load_file
 
 from specdm import files
+from specdm.stages import noisy_latents
+
+SCRIPT = """
+import sys
+
+from specdm import cli
+from specdm.stages import noisy_latents
+
+noisy_latents.N_HELD_OUT = int(sys.argv.pop())
+cli.main()
+"""
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
@@ -26,8 +37,9 @@ def test_two_processes_train_the_denoiser_of_one(tmp_path, settings, segmentatio
         "--settings": files.to_json(settings.diffusion),
     }
     words = [str(word) for option in options.items() for word in option]
+    (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
-        [*launcher, "-m", "specdm", "train-diffusion", *words],
+        [*launcher, tmp_path / "script.py", "train-diffusion", *words, str(noisy_latents.N_HELD_OUT)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -152,8 +152,7 @@ def test_any_set_can_be_shown(tmp_path, verb, capsys, t, c, side, dtype):
     _write(tmp_path / "set", images, masks, labels=OSCD, level="unitless", scale=1.0)
     assert verb("show", tmp_path / "set", out=tmp_path / "sheet.png") == 0
     pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
-    colours = set(map(tuple, pixels.reshape(-1, 3).tolist()))
-    assert {c.colour for c in OSCD.classes} <= colours
+    assert all((pixels == c.colour).all(-1).any() for c in OSCD.classes)
     assert max(pixels.shape) < 3000
     assert capsys.readouterr().out.startswith(f"show: 2 of 2 train patches in {tmp_path}/sheet.png, ")
 

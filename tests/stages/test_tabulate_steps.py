@@ -40,7 +40,9 @@ def tabulated(tmp_path, verb):
     return run
 
 
-def test_every_number_of_steps_is_a_row_in_order_with_its_scores_and_floors(tmp_path, measured, tabulated):
+def test_every_number_of_steps_is_a_row_in_order_with_its_scores_and_floors(
+    tmp_path, measured, tabulated, final_figures
+):
     assert tabulated(measured(25), measured(5, factor=3.0)) == 0
     table = pd.read_csv(tmp_path / "steps.csv")
     assert table["steps"].tolist() == [5, 25]

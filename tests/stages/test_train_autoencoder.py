@@ -137,9 +137,9 @@ def test_a_small_autoencoder_learns_two_patches_by_heart(segmentation_patches):
     stream = StreamSpec(4, 16, (1, 2), 1, 8, False)
     network = JointAutoencoder(AutoencoderSpec(4, len(SEGMUNICH), 1, "two", stream, stream))
     optimiser, losses = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.0), []
-    for step in range(200):
+    for step in range(100):
         for group in optimiser.param_groups:
-            group["lr"] = 3e-3 * min(1, (step + 1) / 20, (200 - step) / 100)
+            group["lr"] = 3e-3 * min(1, (step + 1) / 10, (100 - step) / 50)
         noise = torch.randn(2, 8, 8, 8)
         made = network(batch.images, one_hot(batch.masks, len(SEGMUNICH)), noise)
         scale = (AutoencoderLossWeights(), normaliser.mean, normaliser.std)

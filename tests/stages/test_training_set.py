@@ -86,6 +86,18 @@ def test_samples_with_masks_of_no_class_are_refused(tmp_path, composed, segmenta
         composed(Regime(real=1, synthetic=1), samples=samples)
 
 
+def test_nothing_is_learned_from_samples_drawn_for_validation_or_test_patches(tmp_path, composed, write_patches):
+    """Samples drawn for what is given inherit its split."""
+    samples = write_patches(tmp_path / "samples", 1, SEGMUNICH, {"a": ("train", 6), "b": ("test", 6)})
+    assert composed(Regime(real=0, synthetic=2), 3, samples=samples).n_synthetic == 6
+    with pytest.raises(UserError) as refusal:
+        composed(Regime(real=0, synthetic=3), 3, samples=samples)
+    assert str(refusal.value) == (
+        f"{samples}: among its first 9 patches some were drawn for validation or test patches, from which nothing may "
+        "be learned: draw for training patches alone."
+    )
+
+
 def test_labels_of_a_regime_take_the_place_of_the_usual_number(composed, segmentation_patches):
     few, usual = composed(REAL.model_copy(update={"labels": 6}), 12), composed(REAL, 12)
     assert (few.n_labels, few.n_real, usual.n_labels) == (6, 6, 12)
