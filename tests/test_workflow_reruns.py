@@ -31,11 +31,14 @@ def test_changed_setting_reruns_what_depends_on_it_and_nothing_else(small_run):
         "draw_samples": 1,
         "sample": 1,
         "filter_samples": 1,
+        "choose_given": 1,
+        "draw_given": 1,
         "evaluate": 1,
         "check_alignment": 1,
+        "check_information": 1,
         "check_copies": 1,
-        "search_downstream": 2,  # the augmented regimes of oscd; its real regime stays
-        "train_downstream": 2,
+        "search_downstream": 3,  # the augmented regimes of oscd; its real regime stays
+        "train_downstream": 3,
         "downstream_table": 1,
         "draw_downstream": 1,
         "synthesis_table": 1,

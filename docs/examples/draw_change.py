@@ -12,6 +12,8 @@ import numpy as np
 
 from specdm import SpecDM, figures
 
+UNCHANGED, CHANGED = 0, 1  # class ids of OSCD
+
 
 def road(px: int, row: float, slope: float, width_px: int) -> np.ndarray:
     """True on a straight road (px,px) that crosses the left edge at `row` and falls `slope` rows a column."""
@@ -38,9 +40,8 @@ wanted = parser.parse_args()
 
 model = SpecDM.from_pretrained(wanted.model)
 px = model.autoencoder.shape[-1]
-changed = model.autoencoder.meta.labels.names.index("changed")
 drawn = [road(px, 0.2 * px, 0.5, max(2, px // 16)), quarter(px, px // 4, px // 4, 3, px // 8, max(1, px // 24))]
-masks = np.stack([np.where(mask, changed, 0).astype(np.uint8) for mask in drawn])
+masks = np.stack([np.where(mask, CHANGED, UNCHANGED).astype(np.uint8) for mask in drawn])
 
 painted = model.sample(wanted.n * len(masks), seed=0, given={"mask": masks}, guidance=wanted.guidance)
 assert (painted.masks == masks[np.arange(len(painted.masks)) % len(masks)]).all()  # what is given stays as it is
