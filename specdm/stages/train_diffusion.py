@@ -87,7 +87,7 @@ def train_diffusion(
     denoiser = Denoiser(spec)
     started_from = start_from(init_from, "denoiser", denoiser, meta) if init_from else None
     n_train, n_views = latents.meta["n_train"], latents.mean.shape[1]
-    n_unlabelled, first_unlabelled = latents.meta["n_unlabelled"], n_train + latents.meta["n_val"]
+    n_unlabelled, first_unlabelled = latents.meta.get("n_unlabelled", 0), n_train + latents.meta["n_val"]
     if n_unlabelled and settings.levels == "shared":
         raise UserError(
             f"{latents_folder} holds images without labels: they train with diffusion.levels streams alone."
