@@ -30,7 +30,7 @@ CONFIG = {
         "oscd": {
             "networks": ["fc-siam-diff"],
             "method_overrides": {"autoencoder": {"batch": 2, "steps": STEPS}, "sampling": {"batch": 4}},
-            "regimes": {"augmented-x5-filtered": None},
+            "regimes": {"augmented-x5-filtered": None, "from-real-masks": None},
         },
     },
     "pairs_a_shard": 4,
