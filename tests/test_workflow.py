@@ -154,12 +154,13 @@ def test_small_run_leaves_tables_and_report(small_run):
         ("oscd", "changeformer-v3", "real"),
         ("oscd", "changeformer-v3", "augmented-x5"),
         ("oscd", "changeformer-v3", "augmented-x5-filtered"),
+        ("oscd", "changeformer-v3", "from-real-masks"),
         ("own", "segformer-b0", "real"),
         ("own", "segformer-b0", "augmented-x1"),
     }
     assert table["miou_macro_mean"].between(0, 1).all() and table["mf1_macro_mean"].between(0, 1).all()
     assert table["paper_miou"].isna().all()  # other numbers of patches: not the paper's experiment
-    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 5
+    assert len(pd.read_csv(results / "tables/downstream_seeds.csv")) == 6
     searched = pd.read_csv(results / "search/oscd/changeformer-v3/real/search.csv")
     chosen = json.loads((results / "downstream/oscd/changeformer-v3/real/seed0/metrics.json").read_text())
     assert len(searched) == 2
@@ -169,11 +170,16 @@ def test_small_run_leaves_tables_and_report(small_run):
         assert {path.name for path in pictures} == {"amount.png", "confusion.png", "predictions.png"}
     assert list(pd.read_csv(results / "tables/synthesis.csv")["dataset"]) == ["oscd", "own"]
     alignment = pd.read_csv(results / "tables/alignment.csv")
-    assert set(alignment["dataset"]) == {"oscd", "own"} and "change angle" in set(alignment["scorer"])
+    assert set(alignment["dataset"]) == {"oscd", "own"} and {"change angle", "information"} <= set(alignment["scorer"])
     assert (alignment["scaled"].notna() | alignment["because"].notna()).all()
     copies = pd.read_csv(results / "tables/copies.csv")
     assert set(copies["dataset"]) == {"oscd", "own"}
     assert (copies["share_closer"].notna() | copies["because"].notna()).all()
+    real, painted = (open_patches(results / name) for name in ("patches/oscd", "conditional/oscd/specdm/masks"))
+    of = {name: i for i, name in enumerate(real.index["id"])}
+    rows = [of[name.removesuffix("-1")] for name in painted.index["id"]]
+    assert len(painted) == 2 * 4  # twice for each of four masks
+    np.testing.assert_array_equal(painted.masks, real.masks[rows])
     assert "<img" in (results / "report.html").read_text()
     assert not list((results / "state").rglob("*.pt"))  # finished trainings leave no state
 
@@ -199,7 +205,7 @@ def test_the_users_own_scene_keeps_its_unlabelled_pixels_and_gets_whole_masks(sm
 def test_every_heavy_job_is_measured_and_counted_in_the_table_of_costs(small_run):
     results = small_run / "results/test"
     table = pd.read_csv(results / "tables/costs.csv").set_index("stage")
-    assert table.loc["train_downstream", "jobs"] == 5 and table.loc["train_diffusion", "jobs"] == 2
+    assert table.loc["train_downstream", "jobs"] == 6 and table.loc["train_diffusion", "jobs"] == 2
     assert table.loc["all", "jobs"] == table["jobs"].sum() / 2 and table.loc["all", "failed"] == 0
     assert (table["peak_mib"].dropna() > 50).all()
     for stage in ("prepare", "train_autoencoder", "encode", "draw_samples", "sample", "evaluate", "search_downstream"):

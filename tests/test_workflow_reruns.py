@@ -83,14 +83,14 @@ def test_a_raised_stage_version_reruns_what_depends_on_it_and_nothing_else(small
     jobs = replanned(small_run, copy)
     assert jobs["train_diffusion"] == jobs["sample"] == jobs["evaluate"] == 2
     assert not {"prepare", "train_autoencoder", "encode", "train_teacher", "train_judge"} & set(jobs)
-    assert jobs["train_downstream"] == 3  # the augmented ones; real patches alone know no generator
+    assert jobs["train_downstream"] == 4  # the augmented ones; real patches alone know no generator
 
 
 @pytest.mark.workflow
 def test_a_rule_can_be_run_again_alone_and_the_chain_stopped_at_one(small_run):
     configfiles = [*SMALL, f"{small_run}/own.yaml"]
     jobs = jobs_of(snakemake(small_run, "-n", "-R", "train_diffusion", configfiles=configfiles))
-    assert jobs["train_diffusion"] == 2 and jobs["train_downstream"] == 3 and "encode" not in jobs
+    assert jobs["train_diffusion"] == 2 and jobs["train_downstream"] == 4 and "encode" not in jobs
     jobs = jobs_of(snakemake(small_run, "-n", "-F", "--until", "sample", configfiles=configfiles))
     assert jobs["sample"] == 2 and not {"train_downstream", "evaluate", "report"} & set(jobs)
     jobs = jobs_of(

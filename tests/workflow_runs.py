@@ -28,7 +28,9 @@ def snakemake(
     command += ["--resources", "gpu=0"]
     if configfiles:
         command += ["--configfile", *configfiles]
-    run = plan if {"-n", "--list-rules"} & {*arguments} else run_snakemake
+    # What the planner has imported is this repository's, which a copy that is to be planned need not be.
+    plans = {"-n", "--list-rules"} & {*arguments} and repository == REPOSITORY
+    run = plan if plans else run_snakemake
     done = run(*command, *arguments)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
