@@ -14,6 +14,7 @@ from specdm.settings.datasets import (
     UnlabelledDataset,
 )
 from specdm.settings.downstream import (
+    AS_DRAWN,
     ControlSettings,
     DownstreamSettings,
     LabelCurveSettings,
@@ -40,6 +41,7 @@ from specdm.settings.measuring import (
 from specdm.settings.scene import ImageFile, LabelFile, Scene, SceneClass, SceneSettings, WavelengthRange
 
 __all__ = [
+    "AS_DRAWN",
     "DATASETS",
     "AcquireSettings",
     "AnyDataset",

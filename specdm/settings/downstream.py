@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from specdm.settings.augmentation import StrongAugmentation
 from specdm.settings.base import Name, NetworkName, Precision, Section
 
-USUAL = ("drawn", "first", "own")  # images, keep and masks of a regime
+# What synthetic patches are unless a regime says otherwise: image and mask drawn together, and used as they are.
+AS_DRAWN = {"given": "nothing", "images": "drawn", "keep": "first", "masks": "own", "order": "mixed"}
 Labels = int | Literal["all"]
 Networks = Annotated[
     Literal["all", "first"] | tuple[NetworkName, ...],
@@ -65,8 +66,8 @@ class Regime(Section):
     def _possible(self) -> Regime:
         if not self.real and not self.synthetic:
             raise ValueError("real and synthetic are both 0: nothing to train on")
-        for key, usual in (("images", "drawn"), ("masks", "own"), ("order", "mixed")):
-            if not self.synthetic and getattr(self, key) != usual:
+        for key in ("images", "masks", "order"):
+            if not self.synthetic and getattr(self, key) != AS_DRAWN[key]:
                 raise ValueError(f"{key} {getattr(self, key)} needs synthetic patches: set synthetic above 0")
         if self.order == "pretrain" and not self.real:
             raise ValueError("order pretrain ends on real patches: set real to 1")
@@ -78,7 +79,8 @@ class Regime(Section):
             raise ValueError(f"keep {self.keep} chooses among drawn patches: set synthetic above 0 and images to drawn")
         if self.keep == "best" and self.masks != "own":
             raise ValueError(f"keep best judges a patch's own mask: it does not go with masks {self.masks}")
-        if self.given != "nothing" and (not self.synthetic or (self.images, self.keep, self.masks) != USUAL):
+        otherwise = [key for key in ("images", "keep", "masks") if getattr(self, key) != AS_DRAWN[key]]
+        if self.given != "nothing" and (otherwise or not self.synthetic):
             raise ValueError(
                 f"given {self.given} needs synthetic above 0 and goes with images drawn, keep first and masks own"
             )

@@ -14,6 +14,7 @@ from specdm.downstream_figures import STYLES, Column, Curve
 from specdm.errors import UserError
 from specdm.metrics.segmentation import slug
 from specdm.patches import PatchSet, open_patches
+from specdm.settings import AS_DRAWN
 from specdm.stages.augmentation import CHANGED
 
 STAGE_VERSION = 1
@@ -104,8 +105,8 @@ def read(metric_files: Sequence[Path]) -> list[Training]:
 def _training(path: Path) -> Training:
     try:
         row = json.loads(path.read_text())
-        kind, usual = row["kind"], row["n_labels"] == row["n_labels_usual"]
-        as_drawn = (kind["images"], kind["masks"], kind["order"]) == ("drawn", "own", "mixed")
+        kind, usual = AS_DRAWN | row["kind"], row["n_labels"] == row["n_labels_usual"]
+        as_drawn = AS_DRAWN.items() <= kind.items()
         return Training(
             path,
             *(row[key] for key in ("dataset", "network", "regime", "method")),

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from specdm import files
 from specdm.errors import UserError
 from specdm.metrics.paired import LEVEL, Difference, Score, f1, iou, mf1_macro, miou_macro, paired_difference
+from specdm.settings import AS_DRAWN
 from specdm.stages.tabulate import EXPERIMENT, numbers, write
 
 STAGE_VERSION = 1
-KIND = ["augmentation", "images", "masks", "order"]
+KIND = ["augmentation", *AS_DRAWN]
 SIZES = ["n_real", "n_synthetic"]
 # What all trainings of a regime share; else results of different settings are mixed.
 SHARED = ["method", *SIZES, "n_labels", *KIND, "budget", "steps", "learning_rate", "encoder", "n_test"]
@@ -92,7 +93,7 @@ class Training:
         """Whether it is an experiment of the paper's kind: the usual labels, and if mixed, drawn pairs as they are."""
         facts = self.facts
         usual = facts["augmentation"] == "basic" and facts["n_labels"] == facts["n_labels_usual"]
-        mixed = facts["n_real"] > 0 and [facts[k] for k in ("images", "masks", "order")] == ["drawn", "own", "mixed"]
+        mixed = facts["n_real"] > 0 and AS_DRAWN.items() <= facts.items()
         return usual and (self.real_alone or mixed)
 
     def of_second_class(self, **scores: Score) -> dict[str, Score]:
@@ -144,7 +145,7 @@ def _counts_of(path: Path) -> Path:
 def _read(path: Path) -> Training:
     try:
         metrics = json.loads(path.read_text())
-        known = metrics | metrics["kind"]
+        known = AS_DRAWN | metrics | metrics["kind"]  # older ones do not tell what is given and kept
         facts, groups = {key: known[key] for key in FACTS}, list(metrics["groups"])
         pixels = np.load(_counts_of(path)).sum((1, 2))
         if len(pixels) != len(groups):
@@ -230,7 +231,7 @@ def _published(paper: Path) -> dict[tuple, tuple[float, float]]:
 
 def _facts(training: Training, keys: Sequence[str]) -> dict:
     """What was trained; without synthetic patches nothing is said of them."""
-    silent = ("images", "masks", "order") if training.real_alone else ()
+    silent = AS_DRAWN if training.real_alone else ()
     return {key: "" if key in silent else training.facts[key] for key in keys}
 
 

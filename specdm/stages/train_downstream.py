@@ -11,7 +11,7 @@ import numpy as np
 
 from specdm import files, provenance, training
 from specdm.errors import UserError
-from specdm.settings import DownstreamSettings
+from specdm.settings import AS_DRAWN, DownstreamSettings
 from specdm.stages import downstream_fit, downstream_test
 from specdm.stages.batches import described
 from specdm.stages.downstream_fit import Experiment, Fitted, Run
@@ -114,7 +114,7 @@ def _metrics(experiment: Experiment, settings: DownstreamSettings, fitted: Fitte
         "n_synthetic": training_set.n_synthetic,
         "n_labels": training_set.n_labels,
         "n_labels_usual": run.n_real,
-        "kind": regime.model_dump(mode="json", include={"real", "augmentation", "images", "masks", "order"}),
+        "kind": regime.model_dump(mode="json", include={"real", "augmentation", *AS_DRAWN}),
         "budget": settings.budget,
         "steps": fitted.steps,
         "steps_taken": fitted.trained.steps,

@@ -15,6 +15,8 @@ from specdm.stages.draw_downstream import compared, curves, draw_downstream, rea
 PICTURES = ["amount.png", "confusion.png", "predictions.png"]
 N_REAL = 10
 
+KIND = dict(real=1, augmentation="basic", given="nothing", images="drawn", keep="first", masks="own", order="mixed")
+
 
 @pytest.fixture
 def train(tmp_path, segmentation_patches, change_patches):
@@ -23,8 +25,7 @@ def train(tmp_path, segmentation_patches, change_patches):
     def make(regime: str, change: bool = False, seed: int = 0, score: float = 0.5, **changed) -> Path:
         patches = open_patches(change_patches if change else segmentation_patches)
         at, k = patches.ids("test")[[1, 4, 6]], len(patches.meta.labels)
-        kind = {"real": 1, "augmentation": "basic", "images": "drawn", "masks": "own", "order": "mixed"}
-        kind = {key: changed.pop(key, usual) for key, usual in kind.items()}
+        kind = {key: changed.pop(key, usual) for key, usual in KIND.items()}
         synthetic = changed.pop("synthetic", 0)
         row = {
             "dataset": patches.meta.name,
@@ -67,6 +68,8 @@ def experiment(train):
         "x5-strong": {"synthetic": 5, "augmentation": "strong"},
         "x9-shuffled": {"synthetic": 9, "masks": "shuffled"},
         "x9-pretrained": {"synthetic": 9, "order": "pretrain"},
+        "x9-painted": {"synthetic": 9, "given": "masks"},
+        "x9-filtered": {"synthetic": 9, "keep": "best"},
         "reconstructed": {"synthetic": 1, "images": "reconstructed"},
         "x9-few-labels": {"synthetic": 9, "n_labels": 3, "n_real": 3},
     }
@@ -148,7 +151,7 @@ def test_the_order_of_the_files_decides_nothing_but_the_first_network(tmp_path, 
     orders = {"first": experiment, "shuffled": shuffled, "second": experiment[::-1]}
     for name, paths in orders.items():
         made = draw_downstream([Path(path) for path in paths], segmentation_patches, tmp_path / name)
-        assert made == f"3 pictures of 44 trainings in {tmp_path / name}"
+        assert made == f"3 pictures of 52 trainings in {tmp_path / name}"
     first, second, other = (_pictures(tmp_path / name) for name in ("first", "shuffled", "second"))
     assert first == second
     assert all(first[name] != other[name] for name in PICTURES)

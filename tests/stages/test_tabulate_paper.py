@@ -7,6 +7,13 @@ import pytest
 from specdm import config
 from tests.stages.downstream_results import REAL, ROOT, TWO, row_of
 
+OTHER_KINDS = {
+    "shuffled": {"masks": "shuffled"},
+    "pretrain": {"order": "pretrain"},
+    "painted": {"given": "masks"},
+    "filtered": {"keep": "best"},
+}
+
 
 def _add_all(runs):
     """Two networks: one with a method of one stream, real patches alone and mixtures of all kinds and sizes."""
@@ -20,7 +27,7 @@ def _add_all(runs):
             runs.add("real-strong", seed, network=network, kind={"augmentation": "strong"}, **REAL)
     for seed in (0, 1):
         runs.add("augmented-x5-ldm", seed, method="ldm")
-        for name, kind in (("shuffled", {"masks": "shuffled"}), ("pretrain", {"order": "pretrain"})):
+        for name, kind in OTHER_KINDS.items():
             runs.add(name, seed, n_synthetic=20, kind=kind)
         runs.add("reconstructed", seed, n_synthetic=50, method="ldm", kind={"images": "reconstructed"})
         runs.add("ldm-strong", seed, n_synthetic=10, method="ldm", kind={"augmentation": "strong"})

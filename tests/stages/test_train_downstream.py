@@ -72,7 +72,9 @@ def test_metrics_say_what_was_trained(trained_downstream):
     assert metrics["kind"] == {
         "real": 1,
         "augmentation": "basic",
+        "given": "nothing",
         "images": "drawn",
+        "keep": "first",
         "masks": "own",
         "order": "mixed",
     }
