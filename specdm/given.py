@@ -45,17 +45,16 @@ class Given:
 
     @torch.no_grad()
     def encode(self, network: JointAutoencoder, normaliser: Normaliser, device: torch.device) -> torch.Tensor:
-        """Mean of the posterior (n,Z,h,w); the channels of streams that are not given mean nothing."""
-        spec = network.spec
-        side = (self.masks if self.masks is not None else self.refl).shape[-2:]
-        images = torch.zeros((len(self), spec.dates, spec.bands, *side))
+        """Mean of the posterior (n,Z,h,w); zero in the channels of streams that are not given."""
+        images = onehot = None
         if self.refl is not None:
             standardised = normaliser.apply(self.refl)
             if self.valid is not None:
                 standardised = standardised * self.valid[:, :, None]
-            images[:, : self.refl.shape[1]] = torch.from_numpy(standardised)
-        masks = np.full((len(self), *side), IGNORE, np.uint8) if self.masks is None else self.masks
-        return network.encode(images.to(device), one_hot(torch.from_numpy(masks).to(device), spec.classes)).mean
+            images = torch.from_numpy(standardised).to(device)
+        if self.masks is not None:
+            onehot = one_hot(torch.from_numpy(self.masks).to(device), network.spec.classes)
+        return network.encode_given(images, onehot)
 
 
 def given(arrays: Mapping[str, np.ndarray], shape: tuple[int, int, int, int], classes: int) -> Given:

@@ -14,7 +14,7 @@ fractions.npy, the class fractions of the training patches.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -65,9 +65,9 @@ class TrainedAutoencoder:
             config,
         )
 
-    def decode(self, latents: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Latents (n,Z,h,w) -> reflectance (n,T,C,H,W) float32, masks (n,H,W) uint8 ids."""
-        images, logits = self.network.decode(latents)
+    def decode(self, latents: torch.Tensor, known: Collection[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """Latents (n,Z,h,w) -> reflectance (n,T,C,H,W) float32, masks (n,H,W) uint8 ids; `known` streams: anything."""
+        images, logits = self.network.decode(latents, known)
         return self.normaliser.invert(images.float().cpu().numpy()), logits.argmax(1).to(torch.uint8).cpu().numpy()
 
 
@@ -246,7 +246,7 @@ class SpecDM:
     def _drawn(
         self, indices: Sequence[int], seed: int, drawing: Drawing, given: Given | None, absent: frozenset[str]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `draw`; absent: streams that are neither given nor drawn, decoded from noise."""
+        """See `draw`; absent: streams that are neither given nor drawn; what is returned of them means nothing."""
         names = given.names(self.streams) if given else frozenset()
         if (given or absent) and not self.per_stream:
             raise UserError(
@@ -271,7 +271,7 @@ class SpecDM:
             lambda i: sample_noise(seed, indices, self.latent_shape, i + 1).to(self.device)[:, free],
         )
         latents = noise.index_copy(1, free.nonzero().ravel(), drawn)
-        refl, masks = self.autoencoder.decode(latents * self.latent_std + self.latent_mean)
+        refl, masks = self.autoencoder.decode(latents * self.latent_std + self.latent_mean, names | absent)
         if given and given.refl is not None:
             refl[:, : given.refl.shape[1]] = given.refl
         if given and given.masks is not None:

@@ -152,9 +152,8 @@ class _Noting:
     class spec:
         dates, bands, classes = 2, 3, CLASSES
 
-    def encode(self, images, onehot):
+    def encode_given(self, images, onehot):
         self.images, self.onehot = images, onehot
-        return type("Posterior", (), {"mean": images})
 
 
 class _Halves:
@@ -171,9 +170,9 @@ def test_only_what_is_given_is_encoded_and_pixels_without_data_like_the_mean():
     expected = DATE1 / 2
     expected[2, :, 4, 4] = 0
     np.testing.assert_array_equal(network.images[:, 0], expected)
-    assert not network.images[:, 1].any()
+    assert network.images.shape[1] == 1
     assert not network.onehot[0, :, 0, 0].any()
     np.testing.assert_array_equal(network.onehot[1:].argmax(1), MASK[1:])
     given({"image": IMAGE}, SHAPE, CLASSES).encode(network, _Halves(), torch.device("cpu"))
     np.testing.assert_array_equal(network.images, IMAGE / 2)
-    assert not network.onehot.any()
+    assert network.onehot is None

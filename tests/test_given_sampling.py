@@ -9,7 +9,6 @@ import torch
 from specdm.given import given
 from specdm.labels import LabelClass, LabelSet
 from specdm.model import Drawing, SpecDM, TrainedAutoencoder
-from specdm.nn.autoencoder import Posterior
 from specdm.nn.diffusion import LARGEST_LOG_SNR, NoiseSchedule, log_snr, sampling_steps
 from specdm.nn.streams import Streams
 from specdm.patches import Normaliser, PatchMeta
@@ -32,11 +31,16 @@ class _Identity:
     def __init__(self):
         self.decoded = []
 
-    def encode(self, images, onehot):
-        mean = torch.cat([images[:, :, 0], onehot[:, 1:] - onehot[:, :1]], dim=1)
-        return Posterior(mean, torch.full_like(mean, 1e-3))
+    def encode_given(self, images, onehot):
+        first = onehot if images is None else images
+        mean = torch.zeros(len(first), 3, *first.shape[-2:])
+        if images is not None:
+            mean[:, : images.shape[1]] = images[:, :, 0]
+        if onehot is not None:
+            mean[:, 2] = onehot[:, 1] - onehot[:, 0]
+        return mean
 
-    def decode(self, z):
+    def decode(self, z, known=()):
         self.decoded.append((z - LATENT_MEAN.view(-1, 1, 1)) / LATENT_STD.view(-1, 1, 1))
         return z[:, :2, None], torch.cat([-z[:, 2:], z[:, 2:]], dim=1)
 

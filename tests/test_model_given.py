@@ -84,9 +84,9 @@ def test_the_rest_depends_on_what_is_given(model, given):
     noted = []
     original = model.autoencoder.network.decode
 
-    def decode(z):
+    def decode(z, known):
         noted.append(z)
-        return original(z)
+        return original(z, known)
 
     model.autoencoder.network.decode = decode
     try:
@@ -124,9 +124,9 @@ def test_a_patch_does_not_depend_on_those_drawn_beside_it(model, given, sampler)
 def test_guidance_of_one_is_the_limit_and_more_goes_further(model, given):
     latents, original = [], model.autoencoder.network.decode
 
-    def decode(z):
+    def decode(z, known):
         latents.append(z)
-        return original(z)
+        return original(z, known)
 
     model.autoencoder.network.decode = decode
     try:

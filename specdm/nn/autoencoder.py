@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -165,9 +166,30 @@ class JointAutoencoder(nn.Module):
             torch.cat([image.std.unflatten(0, (n, dates)).flatten(1, 2), mask.std], dim=1),
         )
 
-    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised images (N, T, C, H, W) and mask logits (N, K, H, W) of a latent (N, Z, h, w)."""
+    def encode_given(self, images: Tensor | None, onehot: Tensor | None) -> Tensor:
+        """Posterior mean (N, Z, h, w) of what is given of two streams, zero in the channels of the others.
+
+        images: standardised, of the first dates (N, T', C, H, W), or None; onehot: masks (N, K, H, W), or None; one at
+        least. What is not given costs nothing.
+        """
+        first = onehot if images is None else images
+        side = (s // self.downsampling for s in first.shape[-2:])
+        mean = first.new_zeros((len(first), self.latent_channels, *side))
+        if images is not None:
+            of_dates = _posterior(self.image, images.flatten(0, 1)).mean.unflatten(0, images.shape[:2]).flatten(1, 2)
+            mean[:, : of_dates.shape[1]] = of_dates
+        if onehot is not None:
+            mean[:, self.stream_slices["mask"]] = _posterior(self.mask, onehot).mean
+        return mean
+
+    def decode(self, z: Tensor, known: Collection[str] = ()) -> tuple[Tensor, Tensor]:
+        """Standardised images (N, T, C, H, W) and mask logits (N, K, H, W) of a latent (N, Z, h, w).
+
+        Of two streams those among `known` are not decoded but zero.
+        """
         spec = self.spec
+        if known:
+            return self._decode_others(z, known)
         if spec.mask is None:
             out = self.joint.decode(z).sample
             images, logits = out.split([spec.dates * spec.bands, spec.classes], dim=1)
@@ -175,6 +197,18 @@ class JointAutoencoder(nn.Module):
         *dates, mask = z.split([spec.image.latent_channels] * spec.dates + [spec.mask.latent_channels], dim=1)
         images = self.image.decode(torch.stack(dates, dim=1).flatten(0, 1)).sample  # N*T C H W
         return images.unflatten(0, (z.shape[0], spec.dates)), self.mask.decode(mask).sample
+
+    def _decode_others(self, z: Tensor, known: Collection[str]) -> tuple[Tensor, Tensor]:
+        spec, side = self.spec, [s * self.downsampling for s in z.shape[-2:]]
+        images, logits = (z.new_zeros((len(z), *shape, *side)) for shape in ((spec.dates, spec.bands), (spec.classes,)))
+        wanted = [name for name in self.stream_slices if name not in known]
+        for name in wanted:
+            part = z[:, self.stream_slices[name]]
+            if name == "mask":
+                logits = self.mask.decode(part).sample
+            else:
+                images[:, int(name.removeprefix("image")) - 1] = self.image.decode(part).sample
+        return images, logits
 
     def forward(self, images: Tensor, onehot: Tensor, noise: Tensor | None = None) -> Reconstruction:
         """Encode, draw the latent with `noise` (N, Z, h, w) or take its mean when None, decode."""

@@ -139,3 +139,22 @@ def test_image_stream_of_the_paper_has_55_34_million_parameters():
     with torch.device("meta"):
         model = JointAutoencoder(AutoencoderSpec(10, 13, 1, "two", stream, stream))
     assert sum(p.numel() for p in model.image.parameters()) == 55_342_062
+
+
+@pytest.mark.parametrize("given", [("mask",), ("image1",), ("image1", "image2"), ("image1", "mask")])
+def test_what_is_given_is_encoded_alone_and_the_rest_decoded_alone(given):
+    model = JointAutoencoder(TWO).eval()
+    images, _, hot = _data()
+    dates = sum(name.startswith("image") for name in given)
+    with torch.no_grad():
+        whole = model.encode(images, hot).mean
+        mean = model.encode_given(images[:, :dates] if dates else None, hot if "mask" in given else None)
+        all_images, all_logits = model.decode(whole)
+        some_images, some_logits = model.decode(whole, given)
+    for name, channels in model.stream_slices.items():
+        expected = whole[:, channels] if name in given else torch.zeros_like(whole[:, channels])
+        torch.testing.assert_close(mean[:, channels], expected)
+    for t, name in enumerate(("image1", "image2")):
+        expected = torch.zeros_like(all_images[:, t]) if name in given else all_images[:, t]
+        torch.testing.assert_close(some_images[:, t], expected)
+    torch.testing.assert_close(some_logits, torch.zeros_like(all_logits) if "mask" in given else all_logits)
